@@ -1,0 +1,106 @@
+//! A file's bytes on their way into an answer: read ahead by little, in buffers that are used again and again, so a
+//! download of any size takes the same memory.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::shared::Shared;
+
+const SIZE: usize = 256 * 1024;
+/// Chunks that wait for the socket.
+const AHEAD: usize = 2;
+
+/// Where a producer on a blocking thread puts the pieces of a streamed answer.
+pub struct Sink {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    spare: Spare,
+}
+
+/// The reader of the answer has gone, or the file ended before its length.
+#[derive(Debug)]
+pub struct Interrupted;
+
+type Spare = Arc<Shared<Vec<Vec<u8>>>>;
+
+/// A buffer that returns to its spares when its bytes are sent.
+struct Chunk {
+    buffer: Vec<u8>,
+    length: usize,
+    spare: Spare,
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.spare.lock().push(std::mem::take(&mut self.buffer));
+    }
+}
+
+impl Sink {
+    pub fn new() -> (Self, mpsc::Receiver<io::Result<Bytes>>) {
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        (Self { sender, spare: Spare::default() }, receiver)
+    }
+
+    pub fn text(&self, text: String) -> Result<(), Interrupted> {
+        self.send(Ok(text.into()))
+    }
+
+    /// Sends `length` bytes from where the file is read next. An error, also an early end, breaks the answer off, for
+    /// its length has been promised.
+    pub fn exactly(&self, file: &mut File, length: u64) -> Result<(), Interrupted> {
+        let mut left = length;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(SIZE).min(SIZE);
+            match self.read(file, most) {
+                Ok((_, 0)) => return self.break_off(io::ErrorKind::UnexpectedEof.into()),
+                Ok((chunk, read)) => {
+                    self.send(Ok(chunk))?;
+                    left -= read as u64;
+                }
+                Err(error) => return self.break_off(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends everything to the end: for files that do not know their length, as in `/proc`.
+    pub fn to_end(&self, file: &mut File) -> Result<(), Interrupted> {
+        loop {
+            match self.read(file, SIZE) {
+                Ok((_, 0)) => return Ok(()),
+                Ok((chunk, _)) => self.send(Ok(chunk))?,
+                Err(error) => return self.break_off(error),
+            }
+        }
+    }
+
+    fn read(&self, file: &mut File, most: usize) -> io::Result<(Bytes, usize)> {
+        let buffer = self.spare.lock().pop();
+        let mut buffer = buffer.unwrap_or_default();
+        // Small files need small buffers; those of large ones grow once.
+        if buffer.len() < most {
+            buffer.resize(most, 0);
+        }
+        let length = file.read(&mut buffer[..most])?;
+        Ok((Bytes::from_owner(Chunk { buffer, length, spare: Arc::clone(&self.spare) }), length))
+    }
+
+    fn break_off(&self, error: io::Error) -> Result<(), Interrupted> {
+        self.send(Err(error))?;
+        Err(Interrupted)
+    }
+
+    fn send(&self, piece: io::Result<Bytes>) -> Result<(), Interrupted> {
+        self.sender.blocking_send(piece).map_err(|_| Interrupted)
+    }
+}

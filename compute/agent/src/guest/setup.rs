@@ -1,0 +1,169 @@
+//! What pid 1 does before it listens: files of `/etc` that name the sandbox, its user, its directories.
+//!
+//! Outside a sandbox, as in tests, the agent is not pid 1 and leaves `/etc` and directories alone.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use sebring_types::agent::{AgentConfig, FailureKind};
+
+use super::accounts::Accounts;
+use super::identity::Identity;
+
+/// Ends the lines of `/etc/hosts` that are ours, so that lines of the sandbox's own survive a restart.
+const HOSTS_MARK: &str = "# sebring";
+
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("the image has no user {0:?}: name one that its /etc/passwd lists, or a numeric uid")]
+    UserNotFound(String),
+    #[error("the sandbox's disk is full: no space left to write {}", .0.display())]
+    Full(PathBuf),
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot listen at {}: {source}", path.display())]
+    Listen { path: PathBuf, source: io::Error },
+    #[error("cannot prepare the agent's process: {0}")]
+    Process(#[from] io::Error),
+}
+
+impl SetupError {
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::UserNotFound(_) => FailureKind::UserNotFound,
+            Self::Full(_) => FailureKind::Storage,
+            Self::Write { source, .. } => match source.raw_os_error() {
+                Some(libc::EIO | libc::EROFS | libc::EUCLEAN) => FailureKind::Storage,
+                _ => FailureKind::Internal,
+            },
+            Self::Listen { .. } | Self::Process(_) => FailureKind::Internal,
+        }
+    }
+
+    fn write(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(path.to_owned()),
+            _ => Self::Write { path: path.to_owned(), source },
+        }
+    }
+}
+
+/// Writes the files of `/etc`, finds the user and makes its directories. Runs as root.
+pub fn prepare(config: &AgentConfig) -> Result<Identity, SetupError> {
+    let identity = find_user(&config.user)?;
+    if std::process::id() == 1 {
+        write_names(config)?;
+        make_directory(Path::new(&identity.home), &identity)?;
+        if let Some(work_dir) = &config.work_dir {
+            make_directory(Path::new(work_dir), &identity)?;
+        }
+    }
+    Ok(identity)
+}
+
+/// Binds the control socket; only root, that is the runner outside, may connect.
+pub fn listen(path: &Path) -> Result<UnixListener, SetupError> {
+    let bind = || {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source| SetupError::Listen { path: path.to_owned(), source })
+}
+
+/// A user without an entry may be given by number: it has group 0 and home `/`, as in the OCI runtimes.
+fn find_user(wanted: &str) -> Result<Identity, SetupError> {
+    let accounts = Accounts::read();
+    if let Some(account) = accounts.find(wanted) {
+        let mut groups = accounts.supplementary_groups(&account.name);
+        if !groups.contains(&account.gid) {
+            groups.insert(0, account.gid);
+        }
+        let home = if account.home.starts_with('/') { account.home.clone() } else { "/".to_owned() };
+        return Ok(Identity { name: account.name.clone(), uid: account.uid, gid: account.gid, groups, home });
+    }
+    match wanted.parse() {
+        Ok(uid) => Ok(Identity { name: wanted.to_owned(), uid, gid: 0, groups: vec![0], home: "/".to_owned() }),
+        Err(_) => Err(SetupError::UserNotFound(wanted.to_owned())),
+    }
+}
+
+fn write_names(config: &AgentConfig) -> Result<(), SetupError> {
+    let etc = Path::new("/etc");
+    fs::create_dir_all(etc).map_err(|source| SetupError::write(etc, source))?;
+    write_file(&etc.join("hostname"), &format!("{}\n", config.hostname))?;
+    let hosts = etc.join("hosts");
+    let present = fs::read_to_string(&hosts).unwrap_or_default();
+    write_file(&hosts, &hosts_text(&present, &config.hostname, config.address.as_deref()))?;
+    if let Some(nameserver) = &config.nameserver {
+        write_file(&etc.join("resolv.conf"), &format!("nameserver {nameserver}\n"))?;
+    }
+    Ok(())
+}
+
+/// Replaces a symbolic link, which images of systemd have, by a file; leaves a file alone that says the same.
+fn write_file(path: &Path, text: &str) -> Result<(), SetupError> {
+    let write = || {
+        if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            fs::remove_file(path)?;
+        } else if fs::read(path).is_ok_and(|present| present == text.as_bytes()) {
+            return Ok(());
+        }
+        fs::write(path, text)
+    };
+    write().map_err(|source| SetupError::write(path, source))
+}
+
+fn hosts_text(present: &str, hostname: &str, address: Option<&str>) -> String {
+    let address = address.unwrap_or("127.0.1.1");
+    let mut text = format!(
+        "127.0.0.1\tlocalhost {HOSTS_MARK}\n::1\tlocalhost ip6-localhost ip6-loopback {HOSTS_MARK}\n\
+         {address}\t{hostname} {HOSTS_MARK}\n"
+    );
+    for line in present.lines().filter(|line| !line.ends_with(HOSTS_MARK)) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// A missing directory is made with its parents and given to the user; an existing one is left as it is.
+fn make_directory(path: &Path, owner: &Identity) -> Result<(), SetupError> {
+    let make = || {
+        if path.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(path)?;
+        chown(path, Some(owner.uid), Some(owner.gid))
+    };
+    make().map_err(|source| SetupError::write(path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_keep_foreign_lines_and_replace_ours() {
+        let first = hosts_text("10.1.2.3\tdatabase\n", "one", Some("10.0.0.2"));
+        assert!(first.contains("10.0.0.2\tone # sebring\n") && first.contains("10.1.2.3\tdatabase\n"));
+        let second = hosts_text(&first, "two", None);
+        assert!(!second.contains("one") && second.contains("127.0.1.1\ttwo") && second.contains("database"));
+        assert_eq!(second.lines().count(), 4);
+    }
+
+    #[test]
+    fn numeric_users_need_no_entry() {
+        let identity = find_user("54321").expect("a number is enough");
+        assert_eq!((identity.uid, identity.gid, identity.home.as_str()), (54321, 0, "/"));
+        assert!(matches!(find_user("no such user"), Err(SetupError::UserNotFound(_))));
+    }
+}

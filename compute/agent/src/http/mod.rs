@@ -1,0 +1,10 @@
+//! The toolbox API as HTTP: listening, finding the handler, bodies and errors.
+
+pub mod body;
+pub mod error;
+pub mod query;
+pub mod request;
+pub mod response;
+pub mod routes;
+pub mod server;
+pub mod websocket;

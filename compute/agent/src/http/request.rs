@@ -1,0 +1,104 @@
+//! A request on its way to its handler.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::{Failure, Kind};
+use super::query::Query;
+use crate::blocking;
+
+/// The largest JSON body; files go by the streaming routes.
+const LARGEST_JSON: usize = 64 * 1024 * 1024;
+/// Pieces of a body that wait for a slow disk; each is at most what one read of the socket gives.
+const PIECES: usize = 4;
+
+#[derive(Debug)]
+pub struct Request {
+    pub parts: Parts,
+    pub query: Query,
+    body: Incoming,
+}
+
+/// A piece of a body that is handed to a blocking thread. A stream without an end was cut off.
+#[derive(Debug)]
+pub enum Piece {
+    Data(Bytes),
+    End,
+}
+
+impl Request {
+    pub fn new(request: http::Request<Incoming>) -> Self {
+        let (parts, body) = request.into_parts();
+        let query = Query::parse(parts.uri.query());
+        Self { parts, query, body }
+    }
+
+    pub fn header(&self, name: http::HeaderName) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// Reads the whole body as JSON. An empty body counts as an empty object.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Failure> {
+        let body = Limited::new(self.body, LARGEST_JSON).collect().await.map_err(|error| {
+            if error.is::<http_body_util::LengthLimitError>() {
+                Failure::new(
+                    Kind::PayloadTooLarge,
+                    format!("the request body is larger than {LARGEST_JSON} bytes: upload it as a file"),
+                )
+            } else {
+                Failure::new(Kind::InvalidRequestBody, format!("the request body ended early: {error}"))
+            }
+        })?;
+        let bytes = body.to_bytes();
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        serde_json::from_slice(text)
+            .map_err(|error| Failure::new(Kind::InvalidRequestBody, format!("invalid request body: {error}")))
+    }
+
+    /// Hands the body to `consume` on a blocking thread, as it arrives. Whatever that thread decides, the body is
+    /// read to its end: clients answer a closed connection before they read the reason.
+    pub async fn stream<T, F>(self, consume: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: FnOnce(mpsc::Receiver<Piece>) -> T + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(PIECES);
+        let (outcome, consumed) = oneshot::channel();
+        blocking::start(move || {
+            // The request may have been given up.
+            let _ = outcome.send(consume(receiver));
+        })?;
+        let mut body = self.body;
+        let mut wanted = true;
+        let complete = loop {
+            match body.frame().await {
+                None => break true,
+                Some(Err(_)) => break false,
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        wanted = wanted && sender.send(Piece::Data(data)).await.is_ok();
+                    }
+                }
+            }
+        };
+        if complete {
+            // A consumer that has its answer already needs no end.
+            let _ = sender.send(Piece::End).await;
+        }
+        drop(sender);
+        consumed.await.map_err(|_| Failure::gone("the sandbox is stopping"))
+    }
+}
+
+/// Runs file work where it may block.
+pub async fn blocking<T, F>(work: F) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, Failure> + Send + 'static,
+{
+    blocking::run(work).await
+}

@@ -1,0 +1,67 @@
+//! The output of a short-lived program, kept up to a limit.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tokio::net::unix::pipe::Receiver;
+
+/// What one answer holds of a program's output. A program may write more: it is read, counted and dropped, so that
+/// neither the program stops nor the sandbox's memory fills.
+pub const LIMIT: usize = 16 * 1024 * 1024;
+const CHUNK: usize = 32 * 1024;
+
+/// Reads a program's output.
+#[derive(Debug)]
+pub struct Capture {
+    pipe: Receiver,
+    kept: Vec<u8>,
+    dropped: u64,
+}
+
+impl Capture {
+    /// The reading half, and the end that the program writes to.
+    pub fn new() -> io::Result<(Self, OwnedFd)> {
+        let (reader, writer) = io::pipe()?;
+        nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+        let pipe = Receiver::from_owned_fd(reader.into())?;
+        Ok((Self { pipe, kept: Vec::new(), dropped: 0 }, writer.into()))
+    }
+
+    /// Reads until every writer has closed its end.
+    pub async fn read_to_end(&mut self) -> io::Result<()> {
+        loop {
+            self.pipe.readable().await?;
+            match self.read_some() {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn read_some(&mut self) -> io::Result<usize> {
+        let mut chunk = [0; CHUNK];
+        let length = self.pipe.try_read(&mut chunk)?;
+        let fits = length.min(LIMIT - self.kept.len());
+        self.kept.extend_from_slice(&chunk[..fits]);
+        self.dropped += (length - fits) as u64;
+        Ok(length)
+    }
+
+    /// The output as text, with replacement characters for bytes that are none, and a last line that tells of what
+    /// was dropped.
+    pub fn into_text(self) -> String {
+        let mut text = match String::from_utf8(self.kept) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        };
+        if self.dropped > 0 {
+            text.push_str(&format!(
+                "\n[output truncated: {} more bytes; write long output to a file and download it]\n",
+                self.dropped
+            ));
+        }
+        text
+    }
+}

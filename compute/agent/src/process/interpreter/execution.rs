@@ -1,0 +1,180 @@
+//! One execution: a WebSocket that takes code and gives its output, as it is produced.
+//!
+//! The client sends one text message, [`Wanted`]; the server streams JSON text messages and closes. When the time is
+//! over or the client hangs up, the code is interrupted as by Ctrl-C, which leaves the context usable; code that
+//! does not heed it within [`PATIENCE`] loses its process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep_until};
+
+use super::context::{Context, Turn};
+use super::worker::{Error, Event};
+use crate::agent::Agent;
+use crate::http::websocket::{Incoming, WebSocket, close_code};
+use crate::process::environment::{self, Variables};
+use crate::process::log::Stream;
+
+const DEFAULT_SECONDS: i64 = 600;
+const PATIENCE: Duration = Duration::from_secs(2);
+/// No timeout: far away, yet an instant that can be computed with.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wanted {
+    code: String,
+    /// None for the default context.
+    context_id: Option<String>,
+    envs: Option<Variables>,
+    /// Seconds; 0 for none.
+    timeout: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Frame {
+    Stdout { text: String },
+    Stderr { text: String },
+    Error { name: String, value: String, traceback: String },
+    Control { text: &'static str },
+}
+
+/// How the WebSocket is closed.
+type Farewell = (u16, String);
+
+pub async fn converse(mut socket: WebSocket, agent: Arc<Agent>) {
+    let Some(message) = socket.receive().await else { return };
+    let (code, reason) = match accept(&agent, message) {
+        Ok((wanted, context, limit)) => run(&mut socket, &agent, &wanted, &context, limit).await,
+        Err(farewell) => farewell,
+    };
+    socket.close(code, &reason).await;
+}
+
+fn accept(agent: &Agent, message: Incoming) -> Result<(Wanted, Arc<Context>, Duration), Farewell> {
+    let policy = |reason: String| (close_code::POLICY, reason);
+    let wanted: Wanted = serde_json::from_slice(&message.into_bytes())
+        .map_err(|error| (close_code::PROTOCOL_ERROR, format!("invalid request: {error}")))?;
+    if wanted.code.trim().is_empty() {
+        return Err(policy("code is required: give Python code to run".to_owned()));
+    }
+    if let Some(envs) = &wanted.envs {
+        environment::check(envs).map_err(|failure| policy(failure.message))?;
+    }
+    let seconds = wanted.timeout.unwrap_or(DEFAULT_SECONDS);
+    let limit = match u32::try_from(seconds) {
+        Ok(0) => NEVER,
+        Ok(seconds) => Duration::from_secs(seconds.into()),
+        Err(_) => return Err(policy(format!("timeout is {seconds}: give seconds, or 0 for none"))),
+    };
+    let context = match wanted.context_id.as_deref().filter(|id| !id.is_empty() && *id != super::DEFAULT) {
+        None => agent.contexts.get_default(|id| Context::new(id, agent.work_dir.clone(), None)),
+        Some(id) => agent.contexts.get(id).ok_or_else(|| policy(format!("interpreter context not found: {id}")))?,
+    };
+    if !context.is_active() {
+        return Err(policy(format!("interpreter context {} is not active: create another one", context.id)));
+    }
+    Ok((wanted, context, limit))
+}
+
+async fn run(socket: &mut WebSocket, agent: &Agent, wanted: &Wanted, context: &Context, limit: Duration) -> Farewell {
+    let mut turn = match context.turn(agent).await {
+        Ok(Some(turn)) => turn,
+        Ok(None) => return (close_code::POLICY, format!("interpreter context {} is not active", context.id)),
+        Err(failure) => return (close_code::ERROR, failure.message),
+    };
+    let nothing = Variables::new();
+    let variables = wanted.envs.as_ref().unwrap_or(&nothing);
+    let sent = match turn.worker() {
+        Some(worker) => worker.send(&wanted.code, variables).await.is_ok(),
+        None => false,
+    };
+    let end = if sent { follow(socket, &mut turn, context, limit).await } else { End::Died };
+    if let End::Died | End::Overdue = end {
+        turn.discard().await;
+    }
+    // The next execution need not wait for this one's client.
+    drop(turn);
+    match end {
+        End::Completed(error) => {
+            let error = error.map(|Error { name, value, traceback }| Frame::Error { name, value, traceback });
+            for frame in error.into_iter().chain([Frame::Control { text: "completed" }]) {
+                send(socket, &frame).await;
+            }
+            (close_code::NORMAL, String::new())
+        }
+        // No frame before it: the TypeScript SDK takes any end marker for success and never looks at the close code.
+        End::Interrupted | End::Overdue => (close_code::TIMEOUT, "execution timeout".to_owned()),
+        End::Died => (close_code::GOING_AWAY, "the interpreter process has ended".to_owned()),
+    }
+}
+
+enum End {
+    Completed(Option<Error>),
+    /// The code heeded the interrupt.
+    Interrupted,
+    /// It did not.
+    Overdue,
+    Died,
+}
+
+/// Passes output on until the code has ended.
+async fn follow(socket: &mut WebSocket, turn: &mut Turn<'_>, context: &Context, limit: Duration) -> End {
+    let mut deadline = Instant::now() + limit;
+    let mut interrupted = false;
+    let mut listening = true;
+    loop {
+        let Some(worker) = turn.worker() else { return End::Died };
+        let event = tokio::select! {
+            event = worker.next() => event,
+            () = sleep_until(deadline) => {
+                if interrupted {
+                    return End::Overdue;
+                }
+                worker.interrupt();
+                (interrupted, deadline) = (true, Instant::now() + PATIENCE);
+                continue;
+            }
+            message = socket.receive(), if listening => {
+                // More messages mean nothing; the end of them is the client's.
+                if message.is_none() {
+                    (listening, deadline) = (false, Instant::now());
+                }
+                continue;
+            }
+            () = context.deleted() => return End::Died,
+        };
+        match event {
+            Event::Output(stream, text) if listening => {
+                if !send(socket, &output(stream, text)).await {
+                    (listening, deadline) = (false, Instant::now());
+                }
+            }
+            Event::Output(..) => {}
+            Event::Died => return End::Died,
+            Event::Done(error) => {
+                for (stream, text) in turn.worker().map(super::worker::Worker::rest).unwrap_or_default() {
+                    send(socket, &output(stream, text)).await;
+                }
+                return if interrupted { End::Interrupted } else { End::Completed(error) };
+            }
+        }
+    }
+}
+
+fn output(stream: Stream, text: String) -> Frame {
+    match stream {
+        Stream::Stdout => Frame::Stdout { text },
+        Stream::Stderr => Frame::Stderr { text },
+    }
+}
+
+/// False when the client has gone.
+async fn send(socket: &mut WebSocket, frame: &Frame) -> bool {
+    // Strings only: this cannot fail.
+    let text = serde_json::to_string(frame).unwrap_or_default();
+    socket.send_text(text).await.is_ok()
+}

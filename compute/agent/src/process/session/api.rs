@@ -1,0 +1,159 @@
+//! The routes of sessions.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::command::Command;
+use super::{ENTRYPOINT, Session, follow, shell};
+use crate::agent::Agent;
+use crate::http::error::Failure;
+use crate::http::request::Request;
+use crate::http::response::{self, Response};
+use crate::http::websocket;
+use crate::process::log::Texts;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Create {
+    session_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Execute {
+    command: String,
+    run_async: Option<bool>,
+    r#async: Option<bool>,
+    suppress_input_echo: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Input {
+    data: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Executed {
+    cmd_id: String,
+    #[serde(flatten)]
+    texts: Texts,
+    exit_code: i32,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Started {
+    cmd_id: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionView {
+    session_id: String,
+    commands: Vec<CommandView>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CommandView {
+    id: String,
+    command: String,
+    /// Absent while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+}
+
+impl CommandView {
+    fn new(command: &Command) -> Self {
+        Self { id: command.id.clone(), command: command.text.clone(), exit_code: command.exit_code() }
+    }
+}
+
+impl SessionView {
+    fn new(session: &Session) -> Self {
+        let commands = session.commands();
+        Self { session_id: session.id.clone(), commands: commands.iter().map(|one| CommandView::new(one)).collect() }
+    }
+}
+
+pub async fn create(agent: &Agent, request: Request) -> Result<Response, Failure> {
+    let Create { session_id } = request.json().await?;
+    if session_id.is_empty() || session_id == ENTRYPOINT {
+        return Err(Failure::bad_request(format!("sessionId {session_id:?} is empty or reserved: use another one")));
+    }
+    agent.sessions.add(&session_id, || shell::start(agent, &session_id))?;
+    Ok(response::empty(StatusCode::CREATED))
+}
+
+pub fn list(agent: &Agent) -> Result<Response, Failure> {
+    let sessions = agent.sessions.list();
+    response::json(&sessions.iter().map(|session| SessionView::new(session)).collect::<Vec<_>>())
+}
+
+pub fn get(agent: &Agent, id: &str) -> Result<Response, Failure> {
+    response::json(&SessionView::new(&*agent.sessions.get(id)?))
+}
+
+pub async fn delete(agent: &Agent, id: &str) -> Result<Response, Failure> {
+    if id == ENTRYPOINT {
+        return Err(Failure::bad_request("the entrypoint's session lives as long as the sandbox"));
+    }
+    agent.sessions.remove(id)?.delete().await;
+    Ok(response::empty(StatusCode::NO_CONTENT))
+}
+
+pub async fn execute(agent: &Agent, id: &str, request: Request) -> Result<Response, Failure> {
+    let session = agent.sessions.get(id)?;
+    let Execute { command, run_async, r#async, suppress_input_echo } = request.json().await?;
+    if command.trim().is_empty() || command.contains('\0') {
+        return Err(Failure::bad_request("command is required: give a command line without zero bytes"));
+    }
+    let command = Arc::new(Command::new(command, !suppress_input_echo.unwrap_or(false)));
+    session.submit(Arc::clone(&command))?;
+    // The session can be deleted while this waits.
+    drop(session);
+    if run_async.or(r#async).unwrap_or(false) {
+        return response::json_with(StatusCode::ACCEPTED, &Started { cmd_id: command.id.clone() });
+    }
+    let exit_code = command.ended().await;
+    response::json(&Executed { cmd_id: command.id.clone(), texts: command.log.texts(), exit_code })
+}
+
+pub fn command(agent: &Agent, id: &str, command: &str) -> Result<Response, Failure> {
+    response::json(&CommandView::new(&*agent.sessions.get(id)?.command(command)?))
+}
+
+pub async fn input(agent: &Agent, id: &str, command: &str, request: Request) -> Result<Response, Failure> {
+    let command = agent.sessions.get(id)?.command(command)?;
+    let Input { data } = request.json().await?;
+    command.give_input(data).await?;
+    Ok(response::empty(StatusCode::NO_CONTENT))
+}
+
+/// As JSON, or followed when the request asks for it by an upgrade.
+pub fn logs(agent: &Agent, id: &str, command: &str, request: Request) -> Result<Response, Failure> {
+    let command = agent.sessions.get(id)?.command(command)?;
+    show(command, request)
+}
+
+/// Empty without an entrypoint.
+pub async fn entrypoint_logs(agent: &Agent, request: Request) -> Result<Response, Failure> {
+    match agent.sessions.get(ENTRYPOINT)?.commands().into_iter().next() {
+        Some(command) => show(command, request),
+        None => {
+            let nothing = Arc::new(Command::new(String::new(), false));
+            nothing.finish(0).await;
+            show(nothing, request)
+        }
+    }
+}
+
+fn show(command: Arc<Command>, request: Request) -> Result<Response, Failure> {
+    if request.query.flag("follow")? {
+        return websocket::upgrade(request, |socket| follow::follow(socket, command));
+    }
+    response::json(&command.log.texts())
+}

@@ -1,0 +1,44 @@
+//! Facts about the sandbox.
+
+pub mod metrics;
+pub mod ports;
+
+use serde::Serialize;
+
+use crate::agent::Agent;
+
+#[derive(Debug, Serialize)]
+pub struct Directory {
+    dir: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Version {
+    version: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Message {
+    pub message: &'static str,
+}
+
+/// `GET /user-home-dir`.
+pub fn home_dir(agent: &Agent) -> Directory {
+    Directory { dir: agent.identity.home.clone() }
+}
+
+/// `GET /work-dir`.
+pub fn work_dir(agent: &Agent) -> Directory {
+    Directory { dir: agent.work_dir.to_string_lossy().into_owned() }
+}
+
+/// `GET /version`.
+pub fn version() -> Version {
+    Version { version: env!("CARGO_PKG_VERSION") }
+}
+
+/// `POST /init`: the official runner gives its daemon a token here. This agent has none to keep, for only its runner
+/// reaches the control socket.
+pub fn initialize() -> Message {
+    Message { message: "the agent is ready" }
+}

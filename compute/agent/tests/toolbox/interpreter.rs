@@ -1,0 +1,132 @@
+//! The code interpreter.
+
+use serde_json::{Value, json};
+use tungstenite::Message;
+
+use crate::agent::{Agent, drain};
+
+struct Run {
+    stdout: String,
+    stderr: String,
+    error: Option<Value>,
+    end: Option<String>,
+    code: u16,
+}
+
+fn run(agent: &Agent, request: &Value) -> Run {
+    let mut socket = agent.websocket("/process/interpreter/execute", "");
+    socket.send(Message::text(request.to_string())).expect("an open socket");
+    let (messages, code, _) = drain(&mut socket);
+    let mut run = Run { stdout: String::new(), stderr: String::new(), error: None, end: None, code };
+    for message in messages {
+        let frame: Value = serde_json::from_str(message.to_text().expect("a text")).expect("JSON");
+        let text = || frame["text"].as_str().expect("a text").to_owned();
+        match frame["type"].as_str() {
+            Some("stdout") => run.stdout.push_str(&text()),
+            Some("stderr") => run.stderr.push_str(&text()),
+            Some("error") => run.error = Some(frame),
+            Some("control") => run.end = Some(text()),
+            other => panic!("{other:?}"),
+        }
+    }
+    run
+}
+
+fn python(agent: &Agent, code: &str) -> Run {
+    run(agent, &json!({ "code": code }))
+}
+
+#[test]
+fn state_output_and_the_last_expression() {
+    let agent = Agent::new();
+    let first = python(&agent, "import sys\nx = 41\nprint('ü')\nprint('e', file=sys.stderr)");
+    assert_eq!((first.stdout.as_str(), first.stderr.as_str(), first.error), ("ü\n", "e\n", None));
+    assert_eq!((first.end.as_deref(), first.code), (Some("completed"), 1000));
+    assert_eq!(python(&agent, "x += 1\nx").stdout, "42\n");
+    assert_eq!(python(&agent, "import os\nos.system('echo child')\nNone").stdout, "child\n");
+    assert_eq!(python(&agent, "import asyncio\nawait asyncio.sleep(0)\nprint('waited')").stdout, "waited\n");
+    let numbers = python(&agent, "for i in range(20000): print(i)").stdout;
+    assert!(numbers.lines().enumerate().all(|(index, line)| line == index.to_string()));
+}
+
+#[test]
+fn errors_leave_the_context_usable() {
+    let agent = Agent::new();
+    let failed = python(&agent, "def f():\n    raise ValueError('bad')\nf()");
+    let error = failed.error.expect("an error");
+    assert_eq!((&error["name"], &error["value"]), (&json!("ValueError"), &json!("bad")));
+    let traceback = error["traceback"].as_str().expect("a text");
+    assert!(traceback.contains("    f()\n") && traceback.contains("line 2, in f"), "{traceback}");
+    assert_eq!((failed.end.as_deref(), failed.code), (Some("completed"), 1000));
+    for (code, name) in
+        [("def (", "SyntaxError"), ("import sys; sys.exit(3)", "SystemExit"), ("input()", "RuntimeError")]
+    {
+        assert_eq!(python(&agent, code).error.expect("an error")["name"], name);
+    }
+    assert_eq!(python(&agent, "print(1)").stdout, "1\n");
+}
+
+#[test]
+fn time_is_limited() {
+    let agent = Agent::new();
+    python(&agent, "kept = 7");
+    for code in ["while True: pass", "import subprocess; subprocess.run(['sleep', '1000'])"] {
+        let late = run(&agent, &json!({"code": code, "timeout": 1}));
+        assert_eq!((late.end.as_deref(), late.code), (None, 4008));
+        assert_eq!(python(&agent, "print(kept)").stdout, "7\n");
+    }
+    let stubborn = "import time\nwhile True:\n  try: time.sleep(60)\n  except BaseException: pass";
+    assert_eq!(run(&agent, &json!({"code": stubborn, "timeout": 1})).code, 4008);
+    assert_eq!(python(&agent, "'kept' in globals()").stdout, "False\n", "the process is another one");
+}
+
+#[test]
+fn contexts_are_apart() {
+    let agent = Agent::new();
+    let context = agent.post("/process/interpreter/context", &json!({"cwd": "/tmp"})).json();
+    let id = context["id"].as_str().expect("an id");
+    assert_eq!(
+        (&context["cwd"], &context["language"], &context["active"]),
+        (&json!("/tmp"), &json!("python"), &json!(true))
+    );
+    python(&agent, "secret = 1");
+    let other = run(
+        &agent,
+        &json!({"code": "import os; print(os.getcwd(), os.environ['E'])\nsecret", "contextId": id, "envs": {"E": "1"}}),
+    );
+    assert_eq!((other.stdout.as_str(), &other.error.expect("an error")["name"]), ("/tmp 1\n", &json!("NameError")));
+    assert_eq!(run(&agent, &json!({"code": "print(os.environ.get('E'))", "contextId": id})).stdout, "None\n");
+    assert_eq!(agent.get("/process/interpreter/context").json()["contexts"].as_array().map(Vec::len), Some(1));
+    assert_eq!(run(&agent, &json!({"code": "os._exit(1)", "contextId": id})).code, 1001);
+    assert_eq!(run(&agent, &json!({"code": "1", "contextId": id})).code, 1008);
+    assert_eq!(agent.delete(&format!("/process/interpreter/context/{id}")).status, 200);
+    assert_eq!(agent.delete(&format!("/process/interpreter/context/{id}")).status, 404);
+    assert_eq!(agent.delete("/process/interpreter/context/default").status, 400);
+    assert_eq!(agent.post("/process/interpreter/context", &json!({"language": "ruby"})).status, 400);
+    assert_eq!(agent.post("/process/interpreter/context", &json!({"cwd": "/no/such"})).status, 400);
+}
+
+#[test]
+fn refusals_close() {
+    let agent = Agent::new();
+    for (request, code) in [
+        (json!({"code": ""}), 1008),
+        (json!({"code": "1", "timeout": -1}), 1008),
+        (json!({"code": "1", "contextId": "none"}), 1008),
+        (json!({"code": "1", "envs": {"A-B": ""}}), 1008),
+        (json!(["not an object"]), 1002),
+    ] {
+        assert_eq!(run(&agent, &request).code, code, "{request}");
+    }
+}
+
+#[test]
+fn a_client_that_hangs_up_ends_its_code() {
+    let agent = Agent::new();
+    let mut socket = agent.websocket("/process/interpreter/execute", "");
+    let code = "kept = 1\nprint('on', flush=True)\nwhile True: pass";
+    socket.send(Message::text(json!({"code": code, "timeout": 0}).to_string())).expect("an open socket");
+    assert!(socket.read().expect("a message").is_text());
+    drop(socket);
+    assert_eq!(python(&agent, "print(kept)").stdout, "1\n");
+}

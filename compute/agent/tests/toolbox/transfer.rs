@@ -1,0 +1,222 @@
+//! Uploads and downloads.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use serde_json::json;
+
+use crate::agent::{Agent, Answer, read};
+
+const FORM: &str = "Content-Type: multipart/form-data; boundary=B\r\n";
+
+fn form(parts: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = String::new();
+    for (headers, content) in parts {
+        body.push_str(&format!("--B\r\n{headers}\r\n\r\n{content}\r\n"));
+    }
+    (body + "--B--\r\n").into_bytes()
+}
+
+fn bulk(agent: &Agent, parts: &[(&str, &str)]) -> Answer {
+    agent.send("POST", "/files/bulk-upload", FORM, &form(parts))
+}
+
+fn path_part(index: usize) -> String {
+    format!("Content-Disposition: form-data; name=\"files[{index}].path\"")
+}
+
+fn file_part(index: usize) -> String {
+    format!(
+        "Content-Type: text/plain\r\nContent-Disposition: form-data; name=\"files[{index}].file\"; filename=\"x%2Fy\""
+    )
+}
+
+#[test]
+fn bulk_uploads_in_every_order() {
+    let agent = Agent::new();
+    let (p0, p1, f0, f1) = (path_part(0), path_part(1), file_part(0), file_part(1));
+    let paths_first = [(p0.as_str(), "a/1"), (p1.as_str(), "a/2"), (f0.as_str(), "one"), (f1.as_str(), "two\r\n--")];
+    let interleaved = [(p0.as_str(), "b/1"), (f0.as_str(), "one"), (p1.as_str(), "b/2"), (f1.as_str(), "")];
+    let answer = bulk(&agent, &paths_first);
+    assert_eq!(
+        (answer.status, answer.json()),
+        (200, json!({"files": [{"path": "a/1", "bytes": 3}, {"path": "a/2", "bytes": 7}]}))
+    );
+    assert_eq!(bulk(&agent, &interleaved).status, 200);
+    assert_eq!(fs::read(agent.work().join("a/2")).expect("uploaded"), b"two\r\n--");
+    assert_eq!(fs::read(agent.work().join("b/2")).expect("uploaded"), b"");
+    let mode = |path: &str| fs::metadata(agent.work().join(path)).expect("uploaded").permissions().mode() & 0o777;
+    assert_eq!((mode("a"), mode("a/1")), (0o755, 0o644));
+}
+
+#[test]
+fn bulk_uploads_that_fail_in_part() {
+    let agent = Agent::new();
+    fs::create_dir(agent.work().join("dir")).expect("made");
+    let (p0, p1, f0, f1) = (path_part(0), path_part(1), file_part(0), file_part(1));
+    let answer = bulk(&agent, &[(&p0, "dir"), (&f0, "x"), (&p1, "good"), (&f1, "y")]);
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["files"], json!([{"path": "good", "bytes": 1}]));
+    assert!(answer.json()["errors"][0].as_str().is_some_and(|error| error.starts_with("dir: ")));
+    assert_eq!(bulk(&agent, &[(&f0, "x")]).status, 400, "no path");
+    assert_eq!(bulk(&agent, &[(&p0, "lonely")]).status, 400, "no content");
+    assert_eq!(bulk(&agent, &[]).status, 400, "nothing");
+    let mut cut = form(&[(&p0, "cut"), (&f0, "half of")]);
+    cut.truncate(cut.len() - 10);
+    assert_eq!(agent.send("POST", "/files/bulk-upload", FORM, &cut).status, 400);
+    assert!(!agent.work().join("cut").exists(), "nothing half-written stays");
+    assert_eq!(agent.send("POST", "/files/bulk-upload", "Content-Type: text/plain\r\n", b"x").status, 400);
+}
+
+#[test]
+fn uploads_keep_the_file() {
+    let agent = Agent::new();
+    let file = agent.work().join("f");
+    fs::write(&file, "old and long").expect("written");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o751)).expect("changed");
+    symlink("f", agent.work().join("link")).expect("linked");
+    symlink("later", agent.work().join("dangling")).expect("linked");
+    let inode = fs::metadata(&file).expect("there").ino();
+    assert_eq!(agent.send("POST", "/files/upload-v2?path=link", "", b"new").status, 200);
+    let metadata = fs::metadata(&file).expect("there");
+    assert_eq!((metadata.ino(), metadata.permissions().mode() & 0o777, metadata.len()), (inode, 0o751, 3));
+    assert_eq!(agent.send("POST", "/files/upload-v2?path=dangling", "", b"x").status, 200);
+    assert_eq!(fs::read(agent.work().join("later")).expect("made"), b"x");
+}
+
+#[test]
+fn single_uploads() {
+    let agent = Agent::new();
+    let answer = agent.send("POST", "/files/upload-v2?path=new/raw", "", b"raw bytes");
+    assert_eq!(answer.json()["name"], "raw");
+    let body = form(&[
+        ("Content-Disposition: form-data; name=other", "no"),
+        ("Content-Disposition: form-data; name=file", "yes"),
+    ]);
+    assert_eq!(agent.send("POST", "/files/upload?path=form", FORM, &body).status, 200);
+    assert_eq!(fs::read(agent.work().join("form")).expect("uploaded"), b"yes");
+    assert_eq!(agent.send("POST", "/files/upload?path=none", FORM, &form(&[])).status, 400);
+    assert_eq!(agent.send("POST", "/files/upload-v2?path=new", "", b"x").code(), "INVALID_FILE_PATH");
+    assert_eq!(agent.send("POST", "/files/upload-v2?path=new/raw/x", "", b"x").code(), "INVALID_FILE_PATH");
+    assert_eq!(agent.send("POST", "/files/upload-v2", "", b"x").status, 400);
+    nix::unistd::mkfifo(&agent.work().join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("made");
+    assert_ne!(agent.send("POST", "/files/upload-v2?path=fifo", "", b"x").status, 200);
+}
+
+#[test]
+fn an_upload_that_breaks_off_leaves_nothing() {
+    let agent = Agent::new();
+    let mut stream = agent.connect();
+    stream
+        .write_all(b"POST /files/upload-v2?path=part HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        .expect("written");
+    let path = agent.work().join("part");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while !path.exists() {
+        assert!(std::time::Instant::now() < deadline, "the upload does not begin");
+    }
+    drop(stream);
+    while path.exists() {
+        assert!(std::time::Instant::now() < deadline, "the half stays");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_survived() {
+    let agent = Agent::new();
+    // Writing to it always fails as on a full disk.
+    symlink("/dev/full", agent.work().join("full")).expect("linked");
+    let answer = agent.send("POST", "/files/upload-v2?path=full", "", &[0; 100_000]);
+    assert_eq!((answer.status, answer.code().as_str()), (507, "INSUFFICIENT_STORAGE"));
+    assert!(answer.json()["message"].as_str().is_some_and(|message| message.contains("no space left on device")));
+    let answer =
+        bulk(&agent, &[(&path_part(0), "full"), (&file_part(0), "x"), (&path_part(1), "ok"), (&file_part(1), "y")]);
+    assert_eq!(answer.status, 400);
+    assert!(answer.json()["errors"][0].as_str().is_some_and(|error| error.starts_with("full: the disk is full")));
+    assert_eq!(agent.get("/files/download?path=ok").body, b"y");
+}
+
+#[test]
+fn downloads_and_ranges() {
+    let agent = Agent::new();
+    fs::write(agent.work().join("f"), "0123456789").expect("written");
+    let whole = agent.get("/files/download?path=f");
+    assert_eq!((whole.status, whole.body.as_slice()), (200, &b"0123456789"[..]));
+    assert_eq!(whole.header("content-length"), Some("10"));
+    assert_eq!(whole.header("content-type"), Some("application/octet-stream"));
+    assert!(whole.header("content-disposition").is_some_and(|value| value.contains("filename=\"f\"")));
+    let range = |header: &str| agent.send("GET", "/files/download?path=f", &format!("Range: {header}\r\n"), b"");
+    let part = range("bytes=2-4");
+    assert_eq!(
+        (part.status, part.body.as_slice(), part.header("content-range")),
+        (206, &b"234"[..], Some("bytes 2-4/10"))
+    );
+    assert_eq!(range("bytes=-3").body, b"789");
+    assert_eq!((range("bytes=10-").status, range("bytes=10-").header("content-range")), (416, Some("bytes */10")));
+    assert_eq!(range("nonsense").status, 200);
+    let empty = agent.work().join("empty");
+    fs::write(&empty, "").expect("written");
+    assert_eq!(agent.get("/files/download?path=empty").body, b"");
+    assert!(agent.get("/files/download?path=/proc/self/status").text().contains("sebring-agent"));
+    assert_eq!(agent.get("/files/download?path=none").code(), "FILE_NOT_FOUND");
+    assert_eq!(agent.get("/files/download?path=.").code(), "INVALID_FILE_PATH");
+    assert_eq!(agent.get("/files/download?path=/dev/zero").code(), "INVALID_FILE_PATH");
+}
+
+#[test]
+fn bulk_downloads() {
+    let agent = Agent::new();
+    fs::write(agent.work().join("x y"), "hello").expect("written");
+    let answer = agent.post("/files/bulk-download", &json!({"paths": ["x y", "none", "."]}));
+    let boundary = answer.header("content-type").and_then(|kind| kind.strip_prefix("multipart/form-data; boundary="));
+    let text = answer.text();
+    let delimiter = format!("--{}", boundary.expect("a boundary"));
+    let parts: Vec<&str> = text.split(&delimiter).collect();
+    assert_eq!(
+        parts[1],
+        "\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x y\"; filename*=utf-8''x%20y\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: 5\r\n\r\nhello\r\n"
+    );
+    assert!(parts[2].contains("name=\"error\"; filename=\"none\"") && parts[2].contains("\"FILE_NOT_FOUND\""));
+    assert!(parts[3].contains("\"INVALID_FILE_PATH\""));
+    assert_eq!(parts[4], "--\r\n");
+    assert_eq!(agent.post("/files/bulk-download", &json!({"paths": []})).status, 400);
+}
+
+#[test]
+fn large_files_take_little_memory() {
+    const SIZE: usize = 200 << 20;
+    let agent = Agent::new();
+    let peak = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", agent.child.id())).expect("the agent runs");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak").to_owned();
+        line.split_whitespace().nth(1).and_then(|kibibytes| kibibytes.parse::<usize>().ok()).expect("a number")
+    };
+    let before = peak();
+    let block = vec![7; 1 << 20];
+    let mut stream = agent.connect();
+    write!(
+        stream,
+        "POST /files/upload-v2?path=big HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {SIZE}\r\n\r\n"
+    )
+    .expect("written");
+    for _ in 0..SIZE / block.len() {
+        stream.write_all(&block).expect("the agent reads");
+    }
+    assert_eq!(read(stream).status, 200);
+    let mut stream = agent.connect();
+    stream
+        .write_all(b"GET /files/download?path=big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .expect("written");
+    let mut buffer = vec![0; 1 << 20];
+    let mut received = 0;
+    loop {
+        match stream.read(&mut buffer).expect("a body") {
+            0 => break,
+            length => received += length,
+        }
+    }
+    assert!(received > SIZE);
+    assert!(peak() - before < 8 * 1024, "{} KiB more", peak() - before);
+}

@@ -1,0 +1,32 @@
+//! The network around the sandboxes of one server: which addresses they get, what they may reach, who resolves names.
+//!
+//! The interfaces themselves are made by `sebring-runtime`, one pair per sandbox. Here stands what all of them share.
+#![forbid(unsafe_code)]
+
+pub mod claim;
+pub mod egress;
+mod nftables;
+pub mod policy;
+pub mod resolver;
+mod subnet;
+
+pub use claim::Claim;
+pub use egress::Confined;
+pub use subnet::Subnet;
+
+/// The network could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    #[error("{0}")]
+    NoSubnet(String),
+    #[error("nftables refused the rules, is the package nftables installed and the kernel's support there? {0}")]
+    Policy(String),
+    #[error("{what}: {source}")]
+    Io { what: &'static str, source: std::io::Error },
+}
+
+impl NetworkError {
+    fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { what, source }
+    }
+}

@@ -1,0 +1,150 @@
+//! Changes elements of nftables sets by netlink, many in one transaction, without starting a program.
+//!
+//! Formats: `linux/netfilter/nfnetlink.h`, `linux/netfilter/nf_tables.h`.
+
+use std::io;
+
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
+
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const SUBSYSTEM: u16 = 10;
+const NEW_ELEMENT: u16 = SUBSYSTEM << 8 | 12;
+const DELETE_ELEMENT: u16 = SUBSYSTEM << 8 | 14;
+const FAMILY_INET: u8 = 1;
+const LIST_TABLE: u16 = 1;
+const LIST_SET: u16 = 2;
+const LIST_ELEMENTS: u16 = 3;
+const ELEMENT: u16 = 1;
+const ELEMENT_KEY: u16 = 1;
+const ELEMENT_KEY_END: u16 = 10;
+const DATA_VALUE: u16 = 1;
+const NESTED: u16 = 0x8000;
+const REQUEST: u16 = 1;
+const ACKNOWLEDGE: u16 = 4;
+const CREATE: u16 = 0x400;
+const ERROR: u16 = 2;
+const HEADER: usize = 16;
+
+/// One element: its key, and the last key of its range where the set holds ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Element {
+    pub key: Vec<u8>,
+    pub key_end: Option<Vec<u8>>,
+}
+
+/// Changes that happen together or not at all.
+pub(crate) struct Transaction<'a> {
+    table: &'a str,
+    bytes: Vec<u8>,
+    /// Messages that the kernel answers.
+    answers: u32,
+    sequence: u32,
+}
+
+impl<'a> Transaction<'a> {
+    /// On a table of the family `inet`.
+    pub fn new(table: &'a str) -> Self {
+        let mut transaction = Self { table, bytes: Vec::new(), answers: 0, sequence: 0 };
+        transaction.message(BATCH_BEGIN, REQUEST, 0, SUBSYSTEM, |_| {});
+        transaction
+    }
+
+    pub fn add(&mut self, set: &str, elements: &[Element]) {
+        self.change(NEW_ELEMENT, CREATE, set, elements);
+    }
+
+    /// The elements must be there.
+    pub fn delete(&mut self, set: &str, elements: &[Element]) {
+        self.change(DELETE_ELEMENT, 0, set, elements);
+    }
+
+    /// Sends everything and waits for the verdict.
+    pub fn commit(mut self) -> io::Result<()> {
+        if self.answers == 0 {
+            return Ok(());
+        }
+        self.message(BATCH_END, REQUEST, 0, SUBSYSTEM, |_| {});
+        let socket = rustix::net::socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC,
+            Some(netlink::NETFILTER),
+        )?;
+        rustix::net::send(&socket, &self.bytes, SendFlags::empty())?;
+        let mut buffer = vec![0; 16 * 1024];
+        let mut left = self.answers;
+        while left > 0 {
+            let (length, _) = rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty())?;
+            let mut rest = &buffer[..length];
+            while rest.len() >= HEADER + 4 {
+                let size = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+                let kind = u16::from_ne_bytes([rest[4], rest[5]]);
+                let code = i32::from_ne_bytes([rest[16], rest[17], rest[18], rest[19]]);
+                if kind == ERROR && code != 0 {
+                    // The kernel undoes the whole transaction.
+                    return Err(io::Error::from_raw_os_error(-code));
+                }
+                left = left.saturating_sub(u32::from(kind == ERROR));
+                rest = rest.get(size.next_multiple_of(4).max(HEADER)..).unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, kind: u16, flags: u16, set: &str, elements: &[Element]) {
+        if elements.is_empty() {
+            return;
+        }
+        let table = self.table;
+        self.answers += 1;
+        self.message(kind, REQUEST | ACKNOWLEDGE | flags, FAMILY_INET, 0, |m| {
+            m.text(LIST_TABLE, table);
+            m.text(LIST_SET, set);
+            m.nest(LIST_ELEMENTS, |m| {
+                for element in elements {
+                    m.nest(ELEMENT, |m| {
+                        m.nest(ELEMENT_KEY, |m| m.attribute(DATA_VALUE, &element.key));
+                        if let Some(end) = &element.key_end {
+                            m.nest(ELEMENT_KEY_END, |m| m.attribute(DATA_VALUE, end));
+                        }
+                    });
+                }
+            });
+        });
+    }
+
+    fn message(&mut self, kind: u16, flags: u16, family: u8, resource: u16, fill: impl FnOnce(&mut Self)) {
+        let start = self.bytes.len();
+        self.sequence += 1;
+        self.bytes.extend_from_slice(&0u32.to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(&flags.to_ne_bytes());
+        self.bytes.extend_from_slice(&self.sequence.to_ne_bytes());
+        self.bytes.extend_from_slice(&0u32.to_ne_bytes());
+        self.bytes.extend_from_slice(&[family, 0]);
+        self.bytes.extend_from_slice(&resource.to_be_bytes());
+        fill(self);
+        let length = (self.bytes.len() - start) as u32;
+        self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());
+    }
+
+    fn text(&mut self, kind: u16, text: &str) {
+        self.attribute(kind, &[text.as_bytes(), b"\0"].concat());
+    }
+
+    fn attribute(&mut self, kind: u16, value: &[u8]) {
+        self.bytes.extend_from_slice(&((4 + value.len()) as u16).to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(value);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
+        let start = self.bytes.len();
+        self.attribute(kind | NESTED, &[]);
+        fill(self);
+        let length = (self.bytes.len() - start) as u16;
+        self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+    }
+}

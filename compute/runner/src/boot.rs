@@ -1,0 +1,236 @@
+//! One start of a sandbox, from its files to an agent that listens. Blocking; a few milliseconds.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use sebring_runtime::cgroup::{Cgroup, Controller, Limits, Version};
+use sebring_runtime::disk::MountedDisk;
+use sebring_runtime::launch::Launch;
+use sebring_runtime::mounts::{self, Layers};
+use sebring_runtime::process::Process;
+use sebring_runtime::{Context, RuntimeError};
+use sebring_types::agent::{AgentConfig, AgentReply, FailureKind, PROTOCOL};
+use sebring_types::runner::SandboxSpec;
+use sebring_types::{Resources, RunnerError, SandboxId, SnapshotManifest};
+
+use crate::host::Host;
+use crate::slots::Slot;
+use crate::trust::Trust;
+
+const GIB: u64 = 1 << 30;
+
+/// What one start needs.
+pub(crate) struct Boot<'a> {
+    pub host: &'a Host,
+    pub spec: &'a SandboxSpec,
+    pub manifest: &'a SnapshotManifest,
+    pub slot: &'a Slot,
+    pub disk: &'a MountedDisk,
+}
+
+impl Boot<'_> {
+    /// Starts the agent and waits until it listens. On an error no process and no cgroup of this start is left.
+    pub fn run(self) -> Result<Process, RunnerError> {
+        let mut stages = Stages::begin();
+        let name = cgroup_name(self.spec.id, self.slot.number);
+        let limits = limits(self.spec.resources, self.host.config.max_processes);
+        let cgroup = self.host.cgroups.create(&name, &limits).map_err(refine)?;
+        stages.end("cgroup");
+        let started = self.launch(&cgroup, &limits, &mut stages);
+        tracing::debug!(sandbox_id = %self.spec.id, %stages, "start");
+        if started.is_err()
+            && let Err(error) = cgroup.remove()
+        {
+            tracing::warn!(sandbox_id = %self.spec.id, %error, "cgroup of a failed start not removed");
+        }
+        started
+    }
+
+    fn launch(&self, cgroup: &Cgroup, limits: &Limits, stages: &mut Stages) -> Result<Process, RunnerError> {
+        let control_dir = self.host.config.layout.control_dir(self.spec.id);
+        let ids = self.slot.namespaces.ids;
+        let user_namespace = self.slot.namespaces.user.as_fd();
+        make_control_dir(&control_dir, ids.base).step("control directory").map_err(refine)?;
+
+        let view = match self.host.cgroups.version(Controller::Memory) {
+            Version::V1 => Some(self.host.config.layout.cgroup_view(self.spec.id)),
+            Version::V2 => None,
+        };
+        if let Some(view) = &view {
+            limits.write_view(view).step("view of the limits").map_err(refine)?;
+        }
+
+        let layers = self.lower_layers()?;
+        let lower: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
+        mounts::map_ids(self.disk.mount.as_fd(), user_namespace).step("id mapping of the disk").map_err(refine)?;
+        let layers = Layers { lower: &lower, upper: self.disk.mount.as_fd() };
+        let overlay = mounts::overlay(layers, ids, user_namespace).map_err(refine)?;
+        overlay.layers.into_iter().for_each(|layer| self.host.closer.close(layer));
+        stages.end("overlay");
+
+        let launched = Launch {
+            hostname: &self.spec.hostname,
+            namespaces: &self.slot.namespaces,
+            cgroup,
+            root: overlay.root.as_fd(),
+            agent: &self.host.agent,
+            control_dir: &control_dir,
+            devices: &self.host.devices,
+            cgroup_view: view.as_deref(),
+            filter: &self.host.filter,
+            shared_memory: u64::from(self.spec.resources.memory) * GIB / 2,
+        }
+        .start()
+        .map_err(refine)?;
+        stages.end("launch");
+        let ready = self
+            .introduce(launched.handshake)
+            .and_then(|()| close_control_dir(&control_dir).step("control directory").map_err(refine));
+        match ready {
+            Ok(()) => {
+                stages.end("agent");
+                Ok(launched.process)
+            }
+            Err(error) => {
+                let ended = launched.process.signal(Signal::KILL).and_then(|()| launched.process.wait());
+                tracing::warn!(sandbox_id = %self.spec.id, %error, ?ended, "the agent did not come up");
+                Err(error)
+            }
+        }
+    }
+
+    fn lower_layers(&self) -> Result<Vec<PathBuf>, RunnerError> {
+        let rootfs = self.host.snapshots.rootfs(self.manifest.id);
+        let mut layers = Vec::with_capacity(2);
+        if let Some(trust) = &self.host.trust {
+            let layer = trust.layer(self.manifest.id, &rootfs);
+            layers.push(layer.step("layer of certificates").map_err(refine)?);
+        }
+        layers.push(rootfs);
+        Ok(layers)
+    }
+
+    /// The handshake of `sebring_types::agent`.
+    fn introduce(&self, mut stream: UnixStream) -> Result<(), RunnerError> {
+        let mut exchange = || -> io::Result<Vec<u8>> {
+            stream.set_read_timeout(Some(self.host.config.boot_deadline))?;
+            stream.set_write_timeout(Some(self.host.config.boot_deadline))?;
+            stream.write_all(&serde_json::to_vec(&self.agent_config())?)?;
+            stream.shutdown(Shutdown::Write)?;
+            let mut reply = Vec::new();
+            (&mut stream).take(64 * 1024).read_to_end(&mut reply)?;
+            Ok(reply)
+        };
+        let reply = exchange().map_err(|error| {
+            RunnerError::Internal(format!("the sandbox did not start in time ({error}): is the host overloaded?"))
+        })?;
+        match serde_json::from_slice(&reply) {
+            Ok(AgentReply::Ready { protocol: PROTOCOL, .. }) => Ok(()),
+            Ok(AgentReply::Ready { protocol, .. }) => {
+                Err(RunnerError::Internal(format!("the agent speaks protocol {protocol}, expected {PROTOCOL}")))
+            }
+            Ok(AgentReply::Failed { kind: FailureKind::UserNotFound, message }) => Err(RunnerError::Invalid(message)),
+            Ok(AgentReply::Failed { kind: FailureKind::Storage, message }) => Err(RunnerError::Exhausted(message)),
+            Ok(AgentReply::Failed { kind: FailureKind::Internal, message }) => Err(RunnerError::Internal(message)),
+            Err(_) => Err(RunnerError::Internal(
+                "the sandbox ended while it started: is its memory limit too small, or its image damaged?".into(),
+            )),
+        }
+    }
+
+    fn agent_config(&self) -> AgentConfig {
+        let address = &self.slot.address;
+        AgentConfig {
+            protocol: PROTOCOL,
+            sandbox_id: self.spec.id.to_string(),
+            hostname: self.spec.hostname.clone(),
+            user: self.spec.user.clone().unwrap_or_else(|| self.manifest.user.clone()),
+            work_dir: self.manifest.work_dir.clone(),
+            env: self.environment(),
+            nameserver: Some(address.gateway.to_string()),
+            address: Some(address.sandbox.to_string()),
+            entrypoint: self.manifest.entrypoint.clone(),
+            grace_seconds: self.host.config.grace.as_secs().try_into().unwrap_or(u32::MAX),
+        }
+    }
+
+    fn environment(&self) -> BTreeMap<String, String> {
+        let mut env = self.manifest.env.clone();
+        env.extend(self.spec.env.clone());
+        if self.host.trust.is_some() {
+            Trust::add_variables(&mut env);
+        }
+        env
+    }
+}
+
+/// How long each stage of a start took, for the debug log.
+struct Stages {
+    last: Instant,
+    done: Vec<(&'static str, Duration)>,
+}
+
+impl Stages {
+    fn begin() -> Self {
+        Self { last: Instant::now(), done: Vec::with_capacity(4) }
+    }
+
+    fn end(&mut self, stage: &'static str) {
+        let now = Instant::now();
+        self.done.push((stage, now - self.last));
+        self.last = now;
+    }
+}
+
+impl std::fmt::Display for Stages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.done.iter().try_for_each(|(stage, took)| write!(f, "{stage} {} µs ", took.as_micros()))
+    }
+}
+
+/// Of one start: the number tells it from an earlier one whose removal is still under way.
+pub(crate) fn cgroup_name(id: SandboxId, slot: u16) -> String {
+    format!("{id}.{slot}")
+}
+
+/// The slot that [`cgroup_name`] put into a name.
+pub(crate) fn cgroup_slot(name: &str) -> Option<u16> {
+    name.rsplit_once('.')?.1.parse().ok()
+}
+
+pub(crate) fn limits(resources: Resources, pids: u64) -> Limits {
+    Limits { memory: u64::from(resources.memory) * GIB, milli_cpus: u64::from(resources.cpu) * 1000, pids }
+}
+
+/// A fresh directory that root inside may write to, until the agent has bound its socket there.
+fn make_control_dir(dir: &Path, root_uid: u32) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::DirBuilder::new().mode(0o700).create(dir)?;
+    std::os::unix::fs::chown(dir, Some(root_uid), Some(root_uid))
+}
+
+/// From now on nothing inside can write to it, neither to fill the host's disk nor to replace the socket.
+fn close_control_dir(dir: &Path) -> io::Result<()> {
+    std::os::unix::fs::chown(dir, Some(0), Some(0))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+}
+
+/// Tells a full host from a broken one.
+pub(crate) fn refine(error: RuntimeError) -> RunnerError {
+    if error.is_exhaustion() {
+        RunnerError::Exhausted(format!("the runner is out of resources ({error}): delete sandboxes or try again later"))
+    } else {
+        RunnerError::Internal(error.to_string())
+    }
+}

@@ -1,0 +1,79 @@
+//! Settings of a runner, and where its files lie.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How a runner works.
+#[derive(Debug, Clone)]
+pub struct RunnerConfig {
+    pub layout: Layout,
+    /// Certificates (PEM) that sandboxes trust beside their image's own.
+    pub ca_bundle: Option<PathBuf>,
+    /// Processes and threads of one sandbox.
+    pub max_processes: u64,
+    /// Between `SIGTERM` and `SIGKILL` when a sandbox is stopped.
+    pub grace: Duration,
+    /// How long an agent may take to listen.
+    pub boot_deadline: Duration,
+    /// Network namespaces, and disks of the default size, prepared ahead.
+    pub prepared: usize,
+}
+
+impl RunnerConfig {
+    /// The defaults, with everything in one data directory.
+    pub fn new(data_dir: &Path) -> Self {
+        Self {
+            layout: Layout { data_dir: data_dir.to_owned(), snapshot_dir: data_dir.to_owned() },
+            ca_bundle: None,
+            max_processes: 2048,
+            grace: Duration::from_secs(10),
+            boot_deadline: Duration::from_secs(20),
+            prepared: 16,
+        }
+    }
+}
+
+/// Where files lie.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Absolute.
+    pub data_dir: PathBuf,
+    /// Holds the folder `snapshots`; several servers may share it.
+    pub snapshot_dir: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn sandboxes(&self) -> PathBuf {
+        self.data_dir.join("sandboxes")
+    }
+
+    pub(crate) fn sandbox(&self, id: sebring_types::SandboxId) -> PathBuf {
+        self.sandboxes().join(id.to_string())
+    }
+
+    pub(crate) fn control_dir(&self, id: sebring_types::SandboxId) -> PathBuf {
+        self.sandbox(id).join("ctl")
+    }
+
+    /// What a sandbox sees at `/sys/fs/cgroup` on hosts without cgroup v2.
+    pub(crate) fn cgroup_view(&self, id: sebring_types::SandboxId) -> PathBuf {
+        self.sandbox(id).join("cgroup")
+    }
+
+    pub(crate) fn agents(&self) -> PathBuf {
+        self.data_dir.join("agents")
+    }
+
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.data_dir.join("layers")
+    }
+
+    /// Mount points of the server's own mount namespace.
+    pub(crate) fn mount_point(&self, name: &str) -> PathBuf {
+        self.data_dir.join("mounts").join(name)
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.data_dir.join("lock")
+    }
+}

@@ -1,0 +1,200 @@
+//! Everything a runner prepares once, before it serves.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sebring_images::SnapshotStore;
+use sebring_network::{Claim, NetworkError};
+use sebring_runtime::cgroup::{self, Cgroups};
+use sebring_runtime::closer::Closer;
+use sebring_runtime::device_nodes::DeviceNodes;
+use sebring_runtime::disk::Disks;
+use sebring_runtime::seccomp::Filter;
+use sebring_runtime::{Context, RuntimeError, link, mounts};
+use sha2::{Digest, Sha256};
+
+use crate::config::RunnerConfig;
+use crate::trust::Trust;
+
+/// The host can't run sandboxes as it is. `sebring doctor` tells more.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error("another server uses the data directory {0}: stop it first, or choose another with --data-dir")]
+    DataDirInUse(PathBuf),
+    #[error("can't use {path}: {source}")]
+    Path { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error(transparent)]
+    Snapshots(#[from] sebring_images::StoreError),
+}
+
+impl HostError {
+    fn path(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Path { path: path.to_owned(), source }
+    }
+}
+
+/// A host made ready for one data directory.
+#[derive(Debug)]
+pub struct Host {
+    pub(crate) config: RunnerConfig,
+    pub(crate) claim: Claim,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) disks: Arc<Disks>,
+    pub(crate) devices: DeviceNodes,
+    pub(crate) filter: Filter,
+    pub(crate) closer: Closer,
+    pub(crate) snapshots: SnapshotStore,
+    pub(crate) trust: Option<Trust>,
+    /// The program that new sandboxes run as pid 1.
+    pub(crate) agent: PathBuf,
+    _lock: File,
+}
+
+impl Host {
+    /// Prepares the host; `agent` is the agent's program.
+    ///
+    /// Moves this thread into a mount namespace of its own, so it must be called before any other thread exists.
+    pub fn prepare(mut config: RunnerConfig, agent: &[u8]) -> Result<Self, HostError> {
+        make_private_dir(&config.layout.data_dir)?;
+        config.layout.data_dir = canonical(&config.layout.data_dir)?;
+        let lock = lock(&config)?;
+        for dir in [config.layout.sandboxes(), config.layout.agents()] {
+            fs::create_dir_all(&dir).map_err(HostError::path(&dir))?;
+        }
+        raise_descriptor_limit();
+        raise_shared_limits();
+        mounts::enter_private_namespace()?;
+        if let Err(error) = cgroup::favor_dynamic_modification() {
+            tracing::info!(%error, "cgroups can't be tuned for many starts: each may take some milliseconds longer");
+        }
+        let claim = Claim::take(&config.layout.data_dir)?;
+        let cgroups = Cgroups::open(&cgroup_root(claim))?;
+        let disks = Arc::new(Disks::open(&config.layout.data_dir)?);
+        let device_dir = config.layout.mount_point("dev");
+        fs::create_dir_all(&device_dir).map_err(HostError::path(&device_dir))?;
+        let devices = DeviceNodes::mount(&device_dir)?;
+        link::add_gateway(claim.subnet.gateway())?;
+        let trust = match &config.ca_bundle {
+            Some(bundle) => Some(Trust::open(&config.layout.layers(), bundle).map_err(HostError::path(bundle))?),
+            None => None,
+        };
+        let snapshots = SnapshotStore::open(&config.layout.snapshot_dir)?;
+        for path in snapshots.clean()? {
+            tracing::info!(path = %path.display(), "removed what an interrupted change of the snapshots left");
+        }
+        let host = Self {
+            claim,
+            cgroups,
+            disks,
+            devices,
+            filter: Filter::strict(),
+            closer: Closer::start().step("thread that closes descriptors")?,
+            snapshots,
+            trust,
+            agent: install_agent(&config.layout.agents(), agent)?,
+            _lock: lock,
+            config,
+        };
+        tracing::info!(
+            network = %host.claim.subnet,
+            disk = ?host.disks.mode(),
+            cgroups = ?host.cgroups.versions().collect::<Vec<_>>(),
+            "host prepared"
+        );
+        Ok(host)
+    }
+}
+
+/// Each running sandbox takes some descriptors, and the usual soft limit is 1,024.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, ?limit, "the limit on descriptors stays: it may end how many sandboxes can run");
+    }
+}
+
+/// The kernel counts what sandboxes watch by inotify for root, who made their namespaces; its default is meant for one
+/// user. Each sandbox has a limit of its own below these.
+fn raise_shared_limits() {
+    for (name, least) in [("max_user_instances", 1 << 20), ("max_user_watches", 1 << 24)] {
+        let path = Path::new("/proc/sys/fs/inotify").join(name);
+        let raised = fs::read_to_string(&path).and_then(|text| match text.trim().parse::<u64>() {
+            Ok(present) if present < least => fs::write(&path, least.to_string()),
+            _ => Ok(()),
+        });
+        if let Err(error) = raised {
+            tracing::warn!(%error, name, "inotify limit of the host not raised: sandboxes share what there is");
+        }
+    }
+}
+
+/// The name of our cgroup in each hierarchy.
+pub(crate) fn cgroup_root(claim: Claim) -> String {
+    format!("sebring/{}", claim.place)
+}
+
+/// Other users of the host have no business in it: images contain set-user-id programs.
+fn make_private_dir(dir: &Path) -> Result<(), HostError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(HostError::path(dir))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(HostError::path(dir))
+}
+
+pub(crate) fn canonical(path: &Path) -> Result<PathBuf, HostError> {
+    path.canonicalize().map_err(HostError::path(path))
+}
+
+/// How long a server that was killed may be survived by starts that were half way, which hold its lock to their end.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Makes this process the only one that uses the data directory. The lock goes on to what starts sandboxes, until
+/// it has become their first process: whoever has the lock knows that nothing of an earlier server is still at work.
+pub(crate) fn lock(config: &RunnerConfig) -> Result<File, HostError> {
+    let path = config.layout.lock();
+    let file = File::create(&path).map_err(HostError::path(&path))?;
+    // The same open file, so the thread locks it for us.
+    let waiting = file.try_clone().map_err(HostError::path(&path))?;
+    let (report, locked) = mpsc::channel();
+    let waiter = thread::spawn(move || {
+        // Nobody listens once patience is over.
+        let _ = report.send(rustix::fs::flock(&waiting, FlockOperation::LockExclusive));
+    });
+    match locked.recv_timeout(LOCK_PATIENCE) {
+        Ok(Ok(())) => {
+            // Namespaces are entered next, which threads would not follow.
+            let _ = waiter.join();
+            Ok(file)
+        }
+        Ok(Err(error)) => Err(HostError::path(&path)(error.into())),
+        Err(_) => Err(HostError::DataDirInUse(config.layout.data_dir.clone())),
+    }
+}
+
+/// Each version of the program stays under its own name, because a sandbox refers to exactly that file.
+fn install_agent(agents: &Path, program: &[u8]) -> Result<PathBuf, HostError> {
+    let digest = Sha256::digest(program);
+    let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let path = agents.join(name).join("sebring-agent");
+    let install = || {
+        if path.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(path.parent().unwrap_or(agents))?;
+        let new = path.with_extension("new");
+        fs::write(&new, program)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
+        fs::rename(&new, &path)
+    };
+    install().map_err(HostError::path(&path))?;
+    Ok(path)
+}

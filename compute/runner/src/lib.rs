@@ -1,0 +1,36 @@
+//! The runner of one machine: it remembers what it made, so that it can be killed at any moment.
+//!
+//! Every sandbox has a directory `sandboxes/<id>` with a [`record`]. The record is written *before* the resource it names
+//! is made, so that whatever a crash leaves behind is found: a running sandbox is adopted, a half-made one removed.
+//!
+//! | artefact | where | made by | removed by |
+//! |---|---|---|---|
+//! | record, control directory | `sandboxes/<id>/` | create | destroy |
+//! | writable layer | disk pool, `disks/<id>` | create | destroy |
+//! | spare layer | disk pool, `disks/spare-*` | the pool's thread | renamed by create; removed at the next start |
+//! | cgroup | `sebring/<place>/<id>` | each start | each stop |
+//! | namespaces, interfaces, mounts, loop devices | kernel | each start | the kernel, with the last process |
+//! | agent program | `agents/<hash>/` | server start | kept: a running or checkpointed sandbox may need it |
+//! | layer of certificates | `layers/` | first create on a snapshot | server start with other certificates |
+//! | address, user ids | place in `/run/sebring`, number in memory | slot pool | stop |
+#![forbid(unsafe_code)]
+
+mod adopt;
+mod boot;
+mod change;
+mod config;
+mod connect;
+mod host;
+mod manifests;
+mod purge;
+mod record;
+mod runner;
+mod sandbox;
+mod slots;
+mod spares;
+mod trust;
+
+pub use config::RunnerConfig;
+pub use host::{Host, HostError};
+pub use purge::purge;
+pub use runner::LocalRunner;

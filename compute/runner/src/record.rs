@@ -1,0 +1,82 @@
+//! What is written down of a sandbox before it is made.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use sebring_types::runner::SandboxSpec;
+use sebring_types::{SandboxId, SnapshotId};
+use serde::{Deserialize, Serialize};
+
+const FILE: &str = "record.json";
+/// Of this file's format.
+const VERSION: u32 = 1;
+
+/// One sandbox on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    version: u32,
+    pub spec: SandboxSpec,
+    /// The snapshot that it stands on: a newer one of the same name must not replace it.
+    pub snapshot_id: SnapshotId,
+    /// Where its disk was attached last.
+    pub loop_device: Option<u32>,
+    pub phase: Phase,
+}
+
+/// How far it got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Phase {
+    /// Being made for the first time: nothing of it is worth keeping.
+    Creating { slot: u16 },
+    /// Its files are complete and a start is under way.
+    Starting { slot: u16 },
+    /// This process is its agent.
+    Running { slot: u16, pid: i32, start_time: u64 },
+    /// Only its files are there.
+    Stopped,
+    /// It is being removed.
+    Destroying,
+}
+
+impl Record {
+    pub fn new(spec: SandboxSpec, snapshot_id: SnapshotId, slot: u16) -> Self {
+        Self { version: VERSION, spec, snapshot_id, loop_device: None, phase: Phase::Creating { slot } }
+    }
+
+    /// Replaces the record of that sandbox's directory. A reader sees the old or the new one, never a part.
+    pub fn write(&self, dir: &Path) -> io::Result<()> {
+        let new = dir.join("record.new");
+        std::fs::File::create(&new)?.write_all(&serde_json::to_vec(self)?)?;
+        std::fs::rename(new, path(dir))
+    }
+
+    /// The record of a sandbox's directory. `None` when there is none yet: the server died before it was written.
+    pub fn read(dir: &Path) -> io::Result<Option<Self>> {
+        let text = match std::fs::read(path(dir)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let record: Self = serde_json::from_slice(&text)?;
+        if record.version != VERSION {
+            return Err(io::Error::other(format!("record of version {}, expected {VERSION}", record.version)));
+        }
+        Ok(Some(record))
+    }
+}
+
+/// The sandboxes that have a directory.
+pub(crate) fn list(sandboxes: &Path) -> io::Result<Vec<SandboxId>> {
+    let mut ids = Vec::new();
+    for entry in std::fs::read_dir(sandboxes)? {
+        if let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+fn path(dir: &Path) -> PathBuf {
+    dir.join(FILE)
+}

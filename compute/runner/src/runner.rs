@@ -1,0 +1,410 @@
+//! [`LocalRunner`]: sandboxes on this machine.
+//!
+//! An operation runs in a task of its own, so that it goes on when its caller goes away, and holds the sandbox's record
+//! while it runs. `destroy` does not wait politely: it ends the processes first, which makes whatever else is under way
+//! fail, and then takes its turn.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sebring_network::policy;
+use sebring_network::resolver::Resolver;
+use sebring_runtime::Context;
+use sebring_runtime::disk::MountedDisk;
+use sebring_types::runner::{AgentStream, Egress, Observation, Observed, SandboxSpec, StopMode};
+use sebring_types::{Resources, Runner, RunnerError, SandboxId, SnapshotManifest};
+use tokio::sync::{Mutex, Semaphore, mpsc};
+
+use crate::adopt;
+use crate::boot::{Boot, cgroup_name, cgroup_slot, refine};
+use crate::change::{network, rule_of};
+use crate::connect::connect;
+use crate::host::{Host, HostError};
+use crate::manifests::Manifests;
+use crate::record::{Phase, Record};
+use crate::sandbox::{Ended, Live, Sandbox};
+use crate::slots::{self, Slot, Slots};
+use crate::spares::Spares;
+
+/// A runner of this machine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LocalRunner(Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) host: Host,
+    manifests: Manifests,
+    slots: Slots,
+    spares: Spares,
+    sandboxes: RwLock<HashMap<SandboxId, Arc<Sandbox>>>,
+    found: Vec<(SandboxId, Observed)>,
+    /// Beyond two starts per CPU only the queue grows (measured).
+    starts: Semaphore,
+    report: mpsc::UnboundedSender<Observation>,
+    observations: Mutex<mpsc::UnboundedReceiver<Observation>>,
+}
+
+impl LocalRunner {
+    /// Adopts what an earlier server left and begins to serve. Needs a Tokio runtime.
+    pub async fn start(host: Host) -> Result<Self, HostError> {
+        let resolver = Resolver::bind(host.claim.subnet.gateway()).await?;
+        tokio::spawn(resolver.run());
+        let adopted = adopt::adopt(&host)?;
+        let mut rules = Vec::new();
+        for (sandbox, live) in &adopted {
+            if let Some(live) = live {
+                rules.push(rule_of(host.claim, live.slot, &sandbox.record.lock().await.spec));
+            }
+        }
+        policy::install(host.claim, &rules)?;
+        // Of every sandbox that may run, also of those whose records can't be read.
+        let in_use: Vec<u16> =
+            host.cgroups.list().step("list of cgroups")?.iter().filter_map(|name| cgroup_slot(name)).collect();
+        let (report, observations) = mpsc::unbounded_channel();
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let inner = Inner {
+            manifests: Manifests::default(),
+            slots: Slots::start(host.claim, host.config.prepared, &in_use),
+            spares: Spares::start(host.disks.clone(), host.config.prepared)?,
+            sandboxes: RwLock::default(),
+            found: adopted.iter().map(|(sandbox, live)| (sandbox.id, observed(live.is_some()))).collect(),
+            starts: Semaphore::new(2 * cpus),
+            report,
+            observations: Mutex::new(observations),
+            host,
+        };
+        let runner = Self(Arc::new(inner));
+        for (sandbox, live) in adopted {
+            let sandbox = Arc::new(sandbox);
+            runner.0.write().insert(sandbox.id, sandbox.clone());
+            if let Some(live) = live {
+                runner.0.clone().attach(&sandbox, live);
+            }
+        }
+        Ok(runner)
+    }
+}
+
+fn observed(running: bool) -> Observed {
+    if running { Observed::Running } else { Observed::Stopped }
+}
+
+impl Inner {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<SandboxId, Arc<Sandbox>>> {
+        self.sandboxes.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, id: SandboxId) -> Result<Arc<Sandbox>, RunnerError> {
+        let sandboxes = self.sandboxes.read().unwrap_or_else(PoisonError::into_inner);
+        sandboxes.get(&id).cloned().ok_or(RunnerError::NotFound)
+    }
+
+    async fn create(self: Arc<Self>, spec: SandboxSpec) -> Result<(), RunnerError> {
+        let manifest = self.manifests.find(&self.host.snapshots, &spec.snapshot)?;
+        let _permit = self.permit().await?;
+        let slot = self.slots.take().await?;
+        let number = slot.number;
+        let record = Record::new(spec, manifest.id, number);
+        let sandbox = Arc::new(Sandbox::new(record));
+        let mut record = sandbox.record.lock().await;
+        self.write().insert(sandbox.id, sandbox.clone());
+        let id = sandbox.id;
+        let result = self.clone().boot(&mut record, manifest, slot, Disk::New).await;
+        match result {
+            Ok(live) => {
+                self.clone().attach(&sandbox, live);
+                Ok(())
+            }
+            Err(error) => {
+                self.write().remove(&id);
+                if let Err(left) = self.remove_files(id) {
+                    tracing::warn!(sandbox_id = %id, %left, "files of a failed create stay until the next start");
+                }
+                self.slots.give_back(number);
+                Err(error)
+            }
+        }
+    }
+
+    async fn start(self: Arc<Self>, id: SandboxId) -> Result<(), RunnerError> {
+        let sandbox = self.get(id)?;
+        let mut record = sandbox.record.lock().await;
+        match record.phase {
+            Phase::Running { .. } => return Ok(()),
+            Phase::Stopped => {}
+            _ => return Err(RunnerError::NotFound),
+        }
+        let manifest = self.host.snapshots.get(record.snapshot_id).map_err(|_| {
+            let name = &record.spec.snapshot;
+            RunnerError::Invalid(format!("the snapshot {name} that the sandbox stands on is no longer on the runner"))
+        })?;
+        let _permit = self.permit().await?;
+        let slot = self.slots.take().await?;
+        let number = slot.number;
+        record.phase = Phase::Starting { slot: number };
+        match self.clone().boot(&mut record, manifest, slot, Disk::Existing).await {
+            Ok(live) => {
+                self.clone().attach(&sandbox, live);
+                Ok(())
+            }
+            Err(error) => {
+                record.phase = Phase::Stopped;
+                self.save(&record)?;
+                self.slots.give_back(number);
+                Err(error)
+            }
+        }
+    }
+
+    async fn stop(self: Arc<Self>, id: SandboxId, mode: StopMode) -> Result<(), RunnerError> {
+        let sandbox = self.get(id)?;
+        if mode == StopMode::Force
+            && let Some(live) = sandbox.live()
+        {
+            // A graceful stop under way ends with it.
+            live.stop(None).await?;
+        }
+        let mut record = sandbox.record.lock().await;
+        let Some(live) = sandbox.live() else { return Ok(()) };
+        let grace = (mode == StopMode::Graceful).then_some(self.host.config.grace);
+        live.stop(grace).await?;
+        self.release(&sandbox, &mut record, &live)
+    }
+
+    async fn destroy(self: Arc<Self>, id: SandboxId) -> Result<(), RunnerError> {
+        let sandbox = match self.get(id) {
+            Err(RunnerError::NotFound) => return Ok(()),
+            other => other?,
+        };
+        if let Some(live) = sandbox.live() {
+            live.stop(None).await?;
+        }
+        let mut record = sandbox.record.lock().await;
+        // A start that was under way may have succeeded meanwhile.
+        if let Some(live) = sandbox.live() {
+            live.stop(None).await?;
+            self.release(&sandbox, &mut record, &live)?;
+        }
+        if !self.host.config.layout.sandbox(id).exists() {
+            return Ok(());
+        }
+        record.phase = Phase::Destroying;
+        self.save(&record)?;
+        self.remove_files(id)?;
+        self.write().remove(&id);
+        Ok(())
+    }
+
+    async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, RunnerError> {
+        self.starts.acquire().await.map_err(|_| RunnerError::Internal("the runner is shutting down".into()))
+    }
+
+    /// Starts the agent on a thread that may block, and writes down each step before it is taken.
+    async fn boot(
+        self: Arc<Self>,
+        record: &mut Record,
+        manifest: SnapshotManifest,
+        slot: Slot,
+        disk: Disk,
+    ) -> Result<Arc<Live>, RunnerError> {
+        let mut draft = record.clone();
+        let work = move || {
+            let id = draft.spec.id;
+            if disk == Disk::New {
+                std::fs::create_dir_all(self.host.config.layout.sandbox(id)).map_err(internal("directory"))?;
+            }
+            self.save(&draft)?;
+            let mounted = self.disk(&draft, disk)?;
+            draft.loop_device = mounted.loop_device;
+            let confined = rule_of(self.host.claim, slot.number, &draft.spec);
+            confined.replace(self.host.claim, &Egress::Open).map_err(network)?;
+            let boot = Boot { host: &self.host, spec: &draft.spec, manifest: &manifest, slot: &slot, disk: &mounted };
+            let started = boot.run();
+            // The sandbox's processes hold them now.
+            for fd in [mounted.mount, slot.namespaces.user, slot.namespaces.net] {
+                self.host.closer.close(fd);
+            }
+            let process = match started {
+                Ok(process) => process,
+                Err(error) => {
+                    self.lift(confined);
+                    return Err(error);
+                }
+            };
+            draft.phase = Phase::Running { slot: slot.number, pid: process.pid(), start_time: process.start_time() };
+            if let Err(error) = self.save(&draft) {
+                // Unwritten it would be taken for a half-made one at the next start, so it must not live.
+                let _ = process.signal(rustix::process::Signal::KILL).and_then(|()| process.wait());
+                self.lift(confined);
+                return Err(error);
+            }
+            Ok((draft, Live::new(process, slot.number)))
+        };
+        let (done, live) = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| RunnerError::Internal(format!("the start of a sandbox was interrupted: {error}")))??;
+        *record = done;
+        Ok(live)
+    }
+
+    fn disk(&self, record: &Record, disk: Disk) -> Result<MountedDisk, RunnerError> {
+        let id = record.spec.id;
+        let mounted = match disk {
+            Disk::New => self.spares.create(id, record.spec.resources.disk),
+            Disk::Existing => self.host.disks.mount(&id.to_string(), record.loop_device),
+        };
+        mounted.map_err(refine)
+    }
+
+    /// Makes the agent reachable and watches for its end.
+    fn attach(self: Arc<Self>, sandbox: &Arc<Sandbox>, live: Arc<Live>) {
+        sandbox.set_live(Some(live.clone()));
+        let sandbox = sandbox.clone();
+        tokio::spawn(async move {
+            match live.watch().await {
+                Ok(ended) => self.ended(&sandbox, &live, ended).await,
+                Err(error) => tracing::error!(sandbox_id = %sandbox.id, %error, "the agent can't be watched"),
+            }
+        });
+    }
+
+    /// Cleans up after an agent, and reports an end that nobody asked for.
+    async fn ended(&self, sandbox: &Sandbox, live: &Live, ended: Ended) {
+        let kills = self.host.cgroups.at(&cgroup_name(sandbox.id, live.slot)).oom_kills();
+        let mut record = sandbox.record.lock().await;
+        if let Err(error) = self.release(sandbox, &mut record, live) {
+            tracing::error!(sandbox_id = %sandbox.id, %error, "an ended sandbox was not cleaned up");
+        }
+        if !live.was_asked() {
+            let reason = describe(ended, kills);
+            tracing::info!(sandbox_id = %sandbox.id, reason, "sandbox ended on its own");
+            // Nobody listens while the server shuts down.
+            let _ = self.report.send(Observation::Exited { id: sandbox.id, reason });
+        }
+    }
+
+    /// Gives back what a running sandbox holds, after its last process has ended. Does nothing if that was done.
+    fn release(&self, sandbox: &Sandbox, record: &mut Record, live: &Live) -> Result<(), RunnerError> {
+        if !sandbox.live().is_some_and(|current| std::ptr::eq(&*current, live)) {
+            return Ok(());
+        }
+        sandbox.set_live(None);
+        record.phase = Phase::Stopped;
+        let cgroup = self.host.cgroups.at(&cgroup_name(sandbox.id, live.slot));
+        tokio::spawn(remove_cgroup(cgroup, sandbox.id));
+        self.lift(rule_of(self.host.claim, live.slot, &record.spec));
+        self.slots.give_back(live.slot);
+        self.save(record)
+    }
+
+    pub(crate) fn save(&self, record: &Record) -> Result<(), RunnerError> {
+        record.write(&self.host.config.layout.sandbox(record.spec.id)).map_err(internal("record of the sandbox"))
+    }
+
+    fn remove_files(&self, id: SandboxId) -> Result<(), RunnerError> {
+        self.host.disks.remove(&id.to_string()).map_err(refine)?;
+        match std::fs::remove_dir_all(self.host.config.layout.sandbox(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(internal("removal of the sandbox")(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Which disk a start uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    New,
+    Existing,
+}
+
+/// The kernel lets go of a cgroup shortly after its last process was reaped, and says so to nobody on version 1.
+async fn remove_cgroup(cgroup: sebring_runtime::cgroup::Cgroup, id: SandboxId) {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match cgroup.remove() {
+            Ok(()) => return,
+            Err(error) if pause > Duration::from_secs(5) => {
+                return tracing::warn!(sandbox_id = %id, %error, "cgroup stays until the next start of the server");
+            }
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause *= 2;
+    }
+}
+
+fn describe(ended: Ended, oom_kills: u64) -> String {
+    use sebring_runtime::process::Exit;
+    match ended.0 {
+        _ if oom_kills > 0 => "the sandbox ran out of memory".into(),
+        Some(Exit::Signal(signal)) => format!("the sandbox was ended by signal {signal}"),
+        Some(Exit::Code(code)) => format!("the sandbox's agent ended with code {code}"),
+        None => "the sandbox ended".into(),
+    }
+}
+
+pub(crate) fn internal(what: &'static str) -> impl FnOnce(io::Error) -> RunnerError {
+    move |error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            RunnerError::Exhausted(format!("the runner's disk is full ({what}): delete sandboxes or add space"))
+        }
+        _ => RunnerError::Internal(format!("{what}: {error}")),
+    }
+}
+
+/// Runs an operation to its end, whatever becomes of the one who asked for it.
+async fn finish<T: Send + 'static>(
+    operation: impl Future<Output = Result<T, RunnerError>> + Send + 'static,
+) -> Result<T, RunnerError> {
+    tokio::spawn(operation)
+        .await
+        .unwrap_or_else(|error| Err(RunnerError::Internal(format!("the operation was interrupted: {error}"))))
+}
+
+#[async_trait]
+impl Runner for LocalRunner {
+    async fn snapshots(&self) -> Result<Vec<SnapshotManifest>, RunnerError> {
+        self.0.host.snapshots.list().map_err(|error| RunnerError::Internal(error.to_string()))
+    }
+
+    async fn inventory(&self) -> Vec<(SandboxId, Observed)> {
+        self.0.found.clone()
+    }
+
+    async fn create(&self, spec: SandboxSpec) -> Result<(), RunnerError> {
+        finish(self.0.clone().create(spec)).await
+    }
+
+    async fn start(&self, id: SandboxId) -> Result<(), RunnerError> {
+        finish(self.0.clone().start(id)).await
+    }
+
+    async fn stop(&self, id: SandboxId, mode: StopMode) -> Result<(), RunnerError> {
+        finish(self.0.clone().stop(id, mode)).await
+    }
+
+    async fn destroy(&self, id: SandboxId) -> Result<(), RunnerError> {
+        finish(self.0.clone().destroy(id)).await
+    }
+
+    async fn resize(&self, id: SandboxId, resources: Resources) -> Result<(), RunnerError> {
+        finish(self.0.clone().resize(id, resources)).await
+    }
+
+    async fn set_egress(&self, id: SandboxId, egress: Egress) -> Result<(), RunnerError> {
+        finish(self.0.clone().set_egress(id, egress)).await
+    }
+
+    async fn connect(&self, id: SandboxId) -> Result<Box<dyn AgentStream>, RunnerError> {
+        let live = self.0.get(id)?.live().ok_or(RunnerError::NotFound)?;
+        let ids = slots::ids(self.0.host.claim, live.slot);
+        let stream = connect(&self.0.host.config.layout.control_dir(id), ids).await.map_err(internal("agent"))?;
+        Ok(Box::new(stream))
+    }
+
+    async fn observe(&self) -> Option<Observation> {
+        self.0.observations.lock().await.recv().await
+    }
+}

@@ -1,0 +1,100 @@
+//! One sandbox in memory: its record, and its agent while it runs.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use sebring_runtime::process::{Exit, Process};
+use sebring_types::{RunnerError, SandboxId};
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+
+use crate::record::Record;
+
+/// Given to an agent beyond its grace period, before it is killed.
+const MARGIN: Duration = Duration::from_secs(2);
+/// How long the kernel may take to end a killed process; long, if that sits in a disk write.
+const KILL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A sandbox that this runner holds.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    pub id: SandboxId,
+    /// Locked by the operation under way.
+    pub record: Mutex<Record>,
+    live: RwLock<Option<Arc<Live>>>,
+}
+
+impl Sandbox {
+    pub fn new(record: Record) -> Self {
+        Self { id: record.spec.id, record: Mutex::new(record), live: RwLock::new(None) }
+    }
+
+    /// The running agent.
+    pub fn live(&self) -> Option<Arc<Live>> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_live(&self, live: Option<Arc<Live>>) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+    }
+}
+
+/// A running agent.
+#[derive(Debug)]
+pub(crate) struct Live {
+    process: Process,
+    pub slot: u16,
+    /// Somebody asked for its end.
+    asked: AtomicBool,
+    exit: watch::Sender<Option<Ended>>,
+}
+
+/// An agent has ended; how, if it was our child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended(pub Option<Exit>);
+
+impl Live {
+    pub fn new(process: Process, slot: u16) -> Arc<Self> {
+        Arc::new(Self { process, slot, asked: AtomicBool::new(false), exit: watch::Sender::new(None) })
+    }
+
+    /// Waits for the end of the process and reaps it. One task does this for each agent; the others use [`Self::ended`].
+    pub async fn watch(&self) -> io::Result<Ended> {
+        let ended = Ended(self.process.ended().await?);
+        self.exit.send_replace(Some(ended));
+        Ok(ended)
+    }
+
+    /// Waits until the agent, and with it every process of the sandbox, has ended.
+    pub async fn ended(&self) {
+        // The sender is part of self, so this can't fail.
+        let _ = self.exit.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Whether its end is no surprise.
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// Ends all processes: asks first when there is a grace period.
+    pub async fn stop(&self, grace: Option<Duration>) -> Result<(), RunnerError> {
+        self.asked.store(true, Ordering::Release);
+        if let Some(grace) = grace {
+            self.signal(Signal::TERM)?;
+            if timeout(grace + MARGIN, self.ended()).await.is_ok() {
+                return Ok(());
+            }
+        }
+        self.signal(Signal::KILL)?;
+        timeout(KILL_DEADLINE, self.ended()).await.map_err(|_| {
+            RunnerError::Internal("the kernel does not end the sandbox's processes: does its disk hang?".into())
+        })
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), RunnerError> {
+        self.process.signal(signal).map_err(|error| RunnerError::Internal(format!("signal to the agent: {error}")))
+    }
+}

@@ -1,0 +1,158 @@
+//! Slots: a range of user ids, an address and the namespaces that carry them, prepared ahead of need.
+//!
+//! A slot's number is one of 4,096 of this server's place on the host. Numbers are used in turn, so that one that was given
+//! back rests while the kernel still tears its old network namespace down.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use sebring_network::Claim;
+use sebring_runtime::RuntimeError;
+use sebring_runtime::link::{Address, Linker};
+use sebring_runtime::namespaces::{IdRange, Namespaces, RANGE_LENGTH};
+use sebring_types::RunnerError;
+use tokio::sync::mpsc;
+
+/// Slots of one place. The lowest numbers are left out: place 0 would otherwise use ids that hosts give to people.
+const FIRST: u16 = 16;
+const PER_PLACE: u16 = 4096;
+/// The last number of the last place would contain the id -1, which is none.
+const LAST: u16 = PER_PLACE - 2;
+/// A refill that takes longer than this is not going to come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A prepared slot.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub number: u16,
+    pub namespaces: Namespaces,
+    pub address: Address,
+}
+
+/// The numbers that nobody uses.
+#[derive(Debug)]
+struct Numbers {
+    free: Mutex<VecDeque<u16>>,
+    given_back: Condvar,
+}
+
+/// Hands out slots, and prepares the next ones on a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    numbers: Arc<Numbers>,
+    prepared: tokio::sync::Mutex<mpsc::Receiver<Slot>>,
+}
+
+impl Slots {
+    /// `in_use` are those of adopted sandboxes.
+    pub fn start(claim: Claim, ahead: usize, in_use: &[u16]) -> Self {
+        let free = (FIRST..=LAST).filter(|number| !in_use.contains(number)).collect();
+        let numbers = Arc::new(Numbers { free: Mutex::new(free), given_back: Condvar::new() });
+        let (sender, receiver) = mpsc::channel(ahead.max(1));
+        let refill = Refill { claim, mtu: claim.packet_size(), numbers: numbers.clone(), sender };
+        let spawned = std::thread::Builder::new().name("slots".into()).spawn(move || refill.run());
+        if let Err(error) = spawned {
+            tracing::error!(%error, "no thread to prepare namespaces on: nothing can be started");
+        }
+        Self { numbers, prepared: tokio::sync::Mutex::new(receiver) }
+    }
+
+    /// The next slot; waits a little when many are asked for at once.
+    pub async fn take(&self) -> Result<Slot, RunnerError> {
+        let next = async { self.prepared.lock().await.recv().await };
+        match tokio::time::timeout(PATIENCE, next).await {
+            Ok(Some(slot)) => Ok(slot),
+            Ok(None) => Err(RunnerError::Internal("the preparation of namespaces has ended".into())),
+            Err(_) if self.numbers.lock().is_empty() => Err(RunnerError::Exhausted(format!(
+                "all {} places for running sandboxes of this runner are taken: stop or delete some",
+                LAST - FIRST + 1
+            ))),
+            Err(_) => Err(RunnerError::Exhausted("no network could be prepared in time: try again".into())),
+        }
+    }
+
+    /// Gives a number back; its namespaces must have no process any more.
+    pub fn give_back(&self, number: u16) {
+        self.numbers.lock().push_back(number);
+        self.numbers.given_back.notify_one();
+    }
+}
+
+/// The user ids of a slot.
+pub(crate) fn ids(claim: Claim, number: u16) -> IdRange {
+    IdRange { base: (u32::from(claim.place) * u32::from(PER_PLACE) + u32::from(number)) * RANGE_LENGTH }
+}
+
+impl Numbers {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<u16>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for_one(&self) -> u16 {
+        let mut free = self.lock();
+        loop {
+            if let Some(number) = free.pop_front() {
+                return number;
+            }
+            free = self.given_back.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+struct Refill {
+    claim: Claim,
+    mtu: u32,
+    numbers: Arc<Numbers>,
+    sender: mpsc::Sender<Slot>,
+}
+
+impl Refill {
+    /// Until the runner is dropped.
+    fn run(self) {
+        let linker = match Linker::new() {
+            Ok(linker) => linker,
+            Err(error) => return tracing::error!(%error, "no network can be prepared"),
+        };
+        let mut failures = 0;
+        loop {
+            let number = self.numbers.wait_for_one();
+            match self.prepare(&linker, number) {
+                Ok(slot) => {
+                    failures = 0;
+                    if self.sender.blocking_send(slot).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    // The interface of an earlier use may still be going away: take another, come back to this one.
+                    failures += 1;
+                    tracing::warn!(%error, number, "slot not prepared");
+                    self.numbers.lock().push_back(number);
+                    if failures > 16 {
+                        self.wait_for_change(failures);
+                    }
+                }
+            }
+        }
+    }
+
+    fn prepare(&self, linker: &Linker, number: u16) -> Result<Slot, RuntimeError> {
+        let namespaces = Namespaces::prepare(ids(self.claim, number))?;
+        let address = Address {
+            interface: format!("{}{number}", self.claim.interface_prefix()),
+            sandbox: self.claim.subnet.address(number),
+            gateway: self.claim.subnet.gateway(),
+            mtu: self.mtu,
+        };
+        linker.connect(std::os::fd::AsFd::as_fd(&namespaces.net), &address)?;
+        Ok(Slot { number, namespaces, address })
+    }
+
+    /// The host is out of something: try again when a slot comes back, or after a while.
+    fn wait_for_change(&self, failures: u32) {
+        let pause = Duration::from_millis(u64::from(failures.min(100)) * 10);
+        let free = self.numbers.lock();
+        drop(self.numbers.given_back.wait_timeout(free, pause));
+    }
+}

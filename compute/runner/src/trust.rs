@@ -1,0 +1,128 @@
+//! Certificates that sandboxes trust beside their image's own: a read-only layer over the image, made once per snapshot.
+//!
+//! The layer holds the image's bundle with ours appended, at the places that distributions use, so that every program that
+//! trusts the system's bundle trusts ours. Programs with a bundle of their own are pointed to the system's by variables.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use sebring_types::SnapshotId;
+use sha2::{Digest, Sha256};
+
+/// Bundles as distributions install them: Debian and Alpine, then Fedora and SUSE.
+const BUNDLES: [&str; 3] =
+    ["etc/ssl/certs/ca-certificates.crt", "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "etc/ssl/ca-bundle.pem"];
+/// Where Debian's `update-ca-certificates` finds additions, so that it keeps ours.
+const ADDITION: &str = "usr/local/share/ca-certificates/sebring.crt";
+/// Read by Node.js, by Python's requests and by OpenSSL.
+const VARIABLES: [&str; 3] = ["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"];
+
+/// The certificates to add, and where the layers are kept.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    certificates: Vec<u8>,
+    dir: PathBuf,
+}
+
+impl Trust {
+    /// Reads the bundle; removes the layers of other bundles.
+    pub fn open(layers: &Path, bundle: &Path) -> io::Result<Self> {
+        let certificates = fs::read(bundle)?;
+        if !certificates.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "holds no PEM certificate"));
+        }
+        let digest = Sha256::digest(&certificates);
+        let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        fs::create_dir_all(layers)?;
+        for entry in fs::read_dir(layers)? {
+            let entry = entry?;
+            if entry.file_name() != name.as_str() {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(Self { certificates, dir: layers.join(name) })
+    }
+
+    /// The layer for a snapshot; made when it is asked for first.
+    pub fn layer(&self, snapshot: SnapshotId, rootfs: &Path) -> io::Result<PathBuf> {
+        let layer = self.dir.join(snapshot.to_string());
+        if layer.exists() {
+            return Ok(layer);
+        }
+        let new = self.dir.join(format!(".{snapshot}-{:?}", std::thread::current().id()));
+        let root = File::open(rootfs)?;
+        for bundle in BUNDLES {
+            match read_inside(&root, bundle) {
+                Ok(mut content) => {
+                    content.push(b'\n');
+                    content.extend_from_slice(&self.certificates);
+                    place(&new, bundle, &content)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && bundle != BUNDLES[0] => {}
+                // An image without certificates gets ours.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => place(&new, bundle, &self.certificates)?,
+                Err(error) => return Err(error),
+            }
+        }
+        place(&new, ADDITION, &self.certificates)?;
+        match fs::rename(&new, &layer) {
+            Err(_) if layer.exists() => fs::remove_dir_all(&new).map(|()| layer),
+            other => other.map(|()| layer),
+        }
+    }
+
+    /// Adds the variables that point programs to the bundle, where the sandbox does not set them itself.
+    pub fn add_variables(env: &mut BTreeMap<String, String>) {
+        for name in VARIABLES {
+            env.entry(name.to_owned()).or_insert_with(|| format!("/{}", BUNDLES[0]));
+        }
+    }
+}
+
+/// Reads a file of an image without following a link out of it.
+fn read_inside(root: &File, path: &str) -> io::Result<Vec<u8>> {
+    let fd = rustix::fs::openat2(
+        root,
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+    )?;
+    let mut content = Vec::new();
+    File::from(fd).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn place(layer: &Path, path: &str, content: &[u8]) -> io::Result<()> {
+    let path = layer.join(path);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(path, content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appends_to_the_images_own_bundle_and_stays_inside_it() {
+        let dir = std::env::temp_dir().join(format!("sebring-trust-{}", std::process::id()));
+        let rootfs = dir.join("rootfs");
+        fs::create_dir_all(rootfs.join("etc/ssl/certs")).expect("image");
+        fs::write(rootfs.join("bundle"), "own").expect("bundle");
+        std::os::unix::fs::symlink("/bundle", rootfs.join(BUNDLES[0])).expect("absolute link");
+        let extra = "-----BEGIN CERTIFICATE-----";
+        fs::write(dir.join("extra.pem"), extra).expect("certificates");
+
+        let trust = Trust::open(&dir.join("layers"), &dir.join("extra.pem")).expect("open");
+        let layer = trust.layer(SnapshotId::generate(), &rootfs).expect("layer");
+        let merged = fs::read_to_string(layer.join(BUNDLES[0])).expect("merged bundle");
+        assert_eq!(merged, format!("own\n{extra}"));
+        assert!(!layer.join(BUNDLES[1]).exists());
+        fs::remove_dir_all(dir).expect("clean up");
+    }
+}

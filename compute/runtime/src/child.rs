@@ -1,0 +1,435 @@
+//! What runs between `clone3` and `execve`, in the server's memory.
+//!
+//! Rules: system calls only; no allocation, no locks, no unwinding, no library function that keeps state. `errno` is the
+//! waiting thread's and free to use. The descriptor table is the server's until [`agent`] takes its own.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::null;
+
+use libc::{c_long, c_ulong};
+
+use crate::clone;
+
+/// Descriptors that a child may have open at once, the last one for the context of a new file system.
+pub(crate) const SCRATCH: usize = 6;
+
+/// Input and output of both children; lives on the stack of the waiting thread.
+pub(crate) struct Plan<'a> {
+    /// Descriptors of `cgroup.procs` files.
+    pub cgroup_procs: &'a [c_int],
+    pub user_namespace: c_int,
+    pub net_namespace: c_int,
+    /// Detached mounts.
+    pub root: c_int,
+    pub devices: c_int,
+    pub agent: c_int,
+    pub control: c_int,
+    /// What is shown at `/sys/fs/cgroup`; -1 for the sandbox's own part of the v2 tree.
+    pub cgroup_view: c_int,
+    pub handshake: c_int,
+    pub hostname: &'a CStr,
+    pub shared_memory: &'a CStr,
+    pub filter: libc::sock_fprog,
+    /// Set by the usher.
+    pub agent_pid: c_int,
+    pub agent_pidfd: c_int,
+    /// Descriptors that a failed child leaves in the server's table; -1 where there is none.
+    pub scratch: [c_int; SCRATCH],
+    /// Set by whoever fails, with the error number.
+    pub failure: Option<(Step, c_int)>,
+}
+
+/// Where a child can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    JoinCgroup,
+    EnterUserNamespace,
+    EnterNetNamespace,
+    BecomeRoot,
+    CloneAgent,
+    AttachRoot,
+    MountProc,
+    MountSys,
+    MountCgroups,
+    MountTerminals,
+    MountSharedMemory,
+    PivotRoot,
+    AttachMounts,
+    MaskPaths,
+    SetHostname,
+    TakeDescriptors,
+    LoadFilter,
+    DropCapabilities,
+    ExecuteAgent,
+}
+
+impl Step {
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::JoinCgroup => "entry into the cgroup",
+            Self::EnterUserNamespace => "entry into the user namespace",
+            Self::EnterNetNamespace => "entry into the network namespace",
+            Self::BecomeRoot => "change to root of the sandbox",
+            Self::CloneAgent => "creation of the namespaces",
+            Self::AttachRoot => "attachment of the root file system",
+            Self::MountProc => "mount of /proc",
+            Self::MountSys => "mount of /sys",
+            Self::MountCgroups => "mount of /sys/fs/cgroup",
+            Self::MountTerminals => "mount of /dev/pts",
+            Self::MountSharedMemory => "mount of /dev/shm",
+            Self::PivotRoot => "change of the root directory",
+            Self::AttachMounts => "attachment of the mounts inside",
+            Self::MaskPaths => "masking of kernel paths",
+            Self::SetHostname => "host name",
+            Self::TakeDescriptors => "descriptors of the agent",
+            Self::LoadFilter => "system call filter",
+            Self::DropCapabilities => "drop of capabilities",
+            Self::ExecuteAgent => "execution of the agent",
+        }
+    }
+}
+
+/// Capabilities of root inside: what package managers and servers need, nothing that reaches the host's kernel.
+/// Numbers of `linux/capability.h`.
+const CAPABILITIES: u64 = 1 << 0 // CHOWN
+    | 1 << 1 // DAC_OVERRIDE
+    | 1 << 3 // FOWNER
+    | 1 << 4 // FSETID
+    | 1 << 5 // KILL
+    | 1 << 6 // SETGID
+    | 1 << 7 // SETUID
+    | 1 << 8 // SETPCAP
+    | 1 << 10 // NET_BIND_SERVICE
+    | 1 << 13 // NET_RAW
+    | 1 << 18 // SYS_CHROOT
+    | 1 << 27 // MKNOD
+    | 1 << 29 // AUDIT_WRITE
+    | 1 << 31; // SETFCAP
+
+/// Files hidden behind `/dev/null`, directories behind an empty one. Absent ones are fine.
+const MASKED_FILES: [&CStr; 7] = [
+    c"/proc/kcore",
+    c"/proc/keys",
+    c"/proc/key-users",
+    c"/proc/latency_stats",
+    c"/proc/timer_list",
+    c"/proc/sched_debug",
+    c"/proc/kmsg",
+];
+const MASKED_DIRECTORIES: [&CStr; 4] =
+    [c"/proc/acpi", c"/proc/scsi", c"/sys/firmware", c"/sys/devices/virtual/powercap"];
+const READ_ONLY: [&CStr; 5] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
+
+/// Where the new root is attached for a moment, in the child's own mount namespace: any directory that exists on every
+/// host and that root of the sandbox, nobody to the host, can reach.
+const ATTACH_POINT: &CStr = c"/run";
+/// What a user namespace has of things that the kernel counts for its creator, the host's root, as well: without a limit of
+/// its own one sandbox could use up everybody's. The writer's namespace is the one that is limited.
+const SHARED_LIMITS: [(&CStr, &CStr); 2] =
+    [(c"/proc/sys/user/max_inotify_instances", c"1024"), (c"/proc/sys/user/max_inotify_watches", c"262144")];
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
+const FSCONFIG_SET_FLAG: u32 = 0;
+const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_CMD_CREATE: u32 = 6;
+const CLONE_NEWCGROUP: u64 = 0x0200_0000;
+
+macro_rules! check {
+    ($plan:expr, $step:ident, $call:expr) => {{
+        let result = $call as i64;
+        if result < 0 {
+            fail($plan, Step::$step)
+        }
+        result as c_int
+    }};
+}
+
+unsafe fn fail(plan: &mut Plan<'_>, step: Step) -> ! {
+    // SAFETY: errno is the waiting thread's; _exit ends the child without running anything of ours.
+    unsafe {
+        plan.failure = Some((step, *libc::__errno_location()));
+        libc::_exit(125)
+    }
+}
+
+/// Joins the cgroups, enters the user and network namespaces and starts the agent in all the others.
+pub(crate) unsafe extern "C" fn usher(context: *mut c_void) -> ! {
+    // SAFETY: context is the Plan of the waiting thread, which nobody else touches meanwhile. All calls are system
+    // calls on values prepared before; raw ones where the C library would act on the server's other threads.
+    unsafe {
+        let plan = &mut *context.cast::<Plan<'_>>();
+        for &procs in plan.cgroup_procs {
+            check!(plan, JoinCgroup, libc::write(procs, c"0".as_ptr().cast(), 1));
+        }
+        check!(plan, EnterUserNamespace, libc::setns(plan.user_namespace, libc::CLONE_NEWUSER));
+        for (limit, value) in SHARED_LIMITS {
+            limit_namespace(limit, value);
+        }
+        check!(plan, EnterNetNamespace, libc::setns(plan.net_namespace, libc::CLONE_NEWNET));
+        check!(plan, BecomeRoot, libc::syscall(libc::SYS_setgroups, 0, null::<c_void>()));
+        check!(plan, BecomeRoot, libc::syscall(libc::SYS_setresgid, 0, 0, 0));
+        check!(plan, BecomeRoot, libc::syscall(libc::SYS_setresuid, 0, 0, 0));
+
+        let flags = libc::CLONE_VM
+            | libc::CLONE_VFORK
+            | libc::CLONE_FILES
+            | libc::CLONE_PARENT
+            | libc::CLONE_PIDFD
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWIPC;
+        let mut args = clone::args(flags as u32 as u64 | CLONE_NEWCGROUP, 0);
+        args.pidfd = (&raw mut plan.agent_pidfd) as u64;
+        let pid = clone::clone_vfork(&args, agent, context);
+        if pid < 0 {
+            *libc::__errno_location() = -pid as c_int;
+            fail(plan, Step::CloneAgent);
+        }
+        plan.agent_pid = pid as c_int;
+        libc::_exit(0)
+    }
+}
+
+/// Best effort: kernels differ in what they count.
+unsafe fn limit_namespace(limit: &CStr, value: &CStr) {
+    // SAFETY: as for `usher`.
+    unsafe {
+        let file = libc::open(limit.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file >= 0 {
+            libc::write(file, value.as_ptr().cast(), value.count_bytes());
+            libc::close(file);
+        }
+    }
+}
+
+/// Builds the sandbox's view of the system and becomes the agent.
+unsafe extern "C" fn agent(context: *mut c_void) -> ! {
+    // SAFETY: as for `usher`.
+    unsafe {
+        let plan = &mut *context.cast::<Plan<'_>>();
+        enter_root(plan);
+        mask_paths(plan);
+        check!(plan, SetHostname, libc::sethostname(plan.hostname.as_ptr(), plan.hostname.count_bytes()));
+        take_descriptors(plan);
+        restrict(plan);
+        execute(plan)
+    }
+}
+
+unsafe fn enter_root(plan: &mut Plan<'_>) {
+    // SAFETY: as for `usher`.
+    unsafe {
+        check!(plan, AttachRoot, attach(plan.root, ATTACH_POINT));
+        check!(plan, AttachRoot, libc::chdir(ATTACH_POINT.as_ptr()));
+        let secure = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC) as u32;
+        // The kernel allows these two only while the host's own are still in sight.
+        let proc = check!(plan, MountProc, new_filesystem(&mut plan.scratch, 0, c"proc", &[], secure));
+        let read_only = secure | libc::MOUNT_ATTR_RDONLY as u32;
+        let sys = check!(plan, MountSys, new_filesystem(&mut plan.scratch, 1, c"sysfs", &[], read_only));
+        check!(plan, PivotRoot, libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()));
+        check!(plan, PivotRoot, libc::umount2(c".".as_ptr(), libc::MNT_DETACH));
+        check!(plan, PivotRoot, libc::chdir(c"/".as_ptr()));
+        // From here on no path can lead to the host. A mount point that was replaced by a link is refused, for
+        // move_mount does not follow the last component; one that was removed is made again.
+        for (mount, target) in [(proc, c"/proc"), (sys, c"/sys"), (plan.devices, c"/dev"), (plan.control, c"/.sbx/ctl")]
+        {
+            if attach(mount, target) < 0 {
+                libc::mkdir(target.as_ptr(), 0o755);
+                check!(plan, AttachMounts, attach(mount, target));
+            }
+        }
+        check!(plan, AttachMounts, attach(plan.agent, c"/.sbx/bin/agent"));
+
+        let view = match plan.cgroup_view {
+            -1 => check!(plan, MountCgroups, new_filesystem(&mut plan.scratch, 4, c"cgroup2", &[], read_only)),
+            view => view,
+        };
+        check!(plan, MountCgroups, attach(view, c"/sys/fs/cgroup"));
+
+        let terminals = [(c"newinstance", c""), (c"ptmxmode", c"0666"), (c"mode", c"0620"), (c"gid", c"5")];
+        let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC) as u32;
+        let terminals =
+            check!(plan, MountTerminals, new_filesystem(&mut plan.scratch, 2, c"devpts", &terminals, attributes));
+        check!(plan, MountTerminals, attach(terminals, c"/dev/pts"));
+        let memory = [(c"mode", c"1777"), (c"size", plan.shared_memory)];
+        let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV) as u32;
+        let memory =
+            check!(plan, MountSharedMemory, new_filesystem(&mut plan.scratch, 3, c"tmpfs", &memory, attributes));
+        check!(plan, MountSharedMemory, attach(memory, c"/dev/shm"));
+        close_scratch(plan);
+    }
+}
+
+unsafe fn mask_paths(plan: &mut Plan<'_>) {
+    // SAFETY: as for `usher`.
+    unsafe {
+        for path in MASKED_FILES {
+            check!(plan, MaskPaths, bind(c"/dev/null", path, 0));
+        }
+        libc::mkdir(c"/.sbx/empty".as_ptr(), 0o555);
+        for path in MASKED_DIRECTORIES {
+            check!(plan, MaskPaths, bind(c"/.sbx/empty", path, libc::MS_RDONLY));
+        }
+        for path in READ_ONLY {
+            check!(plan, MaskPaths, bind(path, path, libc::MS_RDONLY));
+        }
+    }
+}
+
+/// Leaves the server's descriptor table: 0 to 2 are the sandbox's own `/dev/null`, 3 is the handshake.
+unsafe fn take_descriptors(plan: &mut Plan<'_>) {
+    const HANDSHAKE: c_int = 3;
+    const CLOSE_RANGE_UNSHARE: u32 = 2;
+    // SAFETY: as for `usher`.
+    unsafe {
+        let above = plan.handshake as u32 + 1;
+        check!(plan, TakeDescriptors, libc::syscall(libc::SYS_close_range, above, u32::MAX, CLOSE_RANGE_UNSHARE));
+        if plan.handshake == HANDSHAKE {
+            check!(plan, TakeDescriptors, libc::fcntl(HANDSHAKE, libc::F_SETFD, 0));
+        } else {
+            check!(plan, TakeDescriptors, libc::dup2(plan.handshake, HANDSHAKE));
+        }
+        check!(plan, TakeDescriptors, libc::syscall(libc::SYS_close_range, 4, u32::MAX, 0));
+        check!(plan, TakeDescriptors, libc::syscall(libc::SYS_close_range, 0, 2, 0));
+        check!(plan, TakeDescriptors, libc::open(c"/dev/null".as_ptr(), libc::O_RDWR));
+        check!(plan, TakeDescriptors, libc::dup2(0, 1));
+        check!(plan, TakeDescriptors, libc::dup2(0, 2));
+    }
+}
+
+/// Loads the filter and gives up capabilities: in this order, since loading it needs one of them. `no_new_privs` stays
+/// off, for sudo must work.
+unsafe fn restrict(plan: &mut Plan<'_>) {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: c_int,
+    }
+    #[repr(C)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    // SAFETY: as for `usher`; the structures are those of capset(2).
+    unsafe {
+        const MODE_FILTER: c_ulong = 1;
+        check!(plan, LoadFilter, libc::syscall(libc::SYS_seccomp, MODE_FILTER, 0, &raw const plan.filter));
+        for capability in 0..64 {
+            // Past the newest capability of this kernel prctl fails.
+            if CAPABILITIES & (1 << capability) == 0
+                && libc::prctl(libc::PR_CAPBSET_DROP, capability as c_ulong, 0, 0, 0) < 0
+            {
+                break;
+            }
+        }
+        let header = Header { version: CAPABILITY_VERSION_3, pid: 0 };
+        let half = |bits: u32| Data { effective: bits, permitted: bits, inheritable: 0 };
+        let data = [half(CAPABILITIES as u32), half((CAPABILITIES >> 32) as u32)];
+        check!(plan, DropCapabilities, libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()));
+    }
+}
+
+unsafe fn execute(plan: &mut Plan<'_>) -> ! {
+    // SAFETY: as for `usher`; both arrays end with a null pointer.
+    unsafe {
+        libc::setsid();
+        libc::umask(0o022);
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        let arguments: [*const c_char; 2] = [c"sebring-agent".as_ptr(), null()];
+        let environment: [*const c_char; 1] = [null()];
+        libc::execve(c"/.sbx/bin/agent".as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        fail(plan, Step::ExecuteAgent)
+    }
+}
+
+/// Closes what was opened in the server's descriptor table.
+pub(crate) unsafe fn close_scratch(plan: &mut Plan<'_>) {
+    for fd in &mut plan.scratch {
+        if *fd >= 0 {
+            // SAFETY: the descriptor was opened by a child for itself and is used no more.
+            unsafe { libc::close(*fd) };
+            *fd = -1;
+        }
+    }
+}
+
+/// A detached mount, noted in its slot of the scratch descriptors; -1 on failure.
+unsafe fn new_filesystem(
+    scratch: &mut [c_int; SCRATCH],
+    slot: usize,
+    kind: &CStr,
+    options: &[(&CStr, &CStr)],
+    attributes: u32,
+) -> c_long {
+    // The last slot is the context's.
+    // SAFETY: as for `usher`.
+    unsafe {
+        scratch[SCRATCH - 1] = libc::syscall(libc::SYS_fsopen, kind.as_ptr(), 1) as c_int;
+        let mount = configure(scratch[SCRATCH - 1], options, attributes);
+        if mount >= 0 {
+            scratch[slot] = mount as c_int;
+            libc::close(scratch[SCRATCH - 1]);
+            scratch[SCRATCH - 1] = -1;
+        }
+        mount
+    }
+}
+
+unsafe fn configure(context: c_int, options: &[(&CStr, &CStr)], attributes: u32) -> c_long {
+    if context < 0 {
+        return -1;
+    }
+    // SAFETY: as for `usher`.
+    unsafe {
+        for (key, value) in options {
+            let configured = if value.is_empty() {
+                libc::syscall(libc::SYS_fsconfig, context, FSCONFIG_SET_FLAG, key.as_ptr(), null::<c_char>(), 0)
+            } else {
+                libc::syscall(libc::SYS_fsconfig, context, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0)
+            };
+            if configured < 0 {
+                return -1;
+            }
+        }
+        let nothing = null::<c_char>();
+        if libc::syscall(libc::SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nothing, nothing, 0) < 0 {
+            return -1;
+        }
+        libc::syscall(libc::SYS_fsmount, context, 1, attributes)
+    }
+}
+
+unsafe fn attach(mount: c_int, target: &CStr) -> c_long {
+    // SAFETY: as for `usher`.
+    unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount,
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    }
+}
+
+/// Shows `source` at `target`; a target that the kernel does not have is no error.
+unsafe fn bind(source: &CStr, target: &CStr, flags: c_ulong) -> c_int {
+    // SAFETY: as for `usher`.
+    unsafe {
+        if libc::mount(source.as_ptr(), target.as_ptr(), null(), libc::MS_BIND, null()) < 0 {
+            let errno = *libc::__errno_location();
+            return if errno == libc::ENOENT { 0 } else { -1 };
+        }
+        if flags == 0 {
+            return 0;
+        }
+        let flags = flags | libc::MS_BIND | libc::MS_REMOUNT | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+        libc::mount(null(), target.as_ptr(), null(), flags, null())
+    }
+}

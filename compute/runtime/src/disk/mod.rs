@@ -1,0 +1,190 @@
+//! The writable layer of each sandbox, with a hard size limit where the host allows one.
+//!
+//! | mode | layer | limit | needs |
+//! |---|---|---|---|
+//! | [`Mode::Reflink`] | ext4 image, cloned from a template | exact | reflink in the data directory, or XFS for a pool file |
+//! | [`Mode::Copy`] | ext4 image, sparse copy of a template | exact | loop devices |
+//! | [`Mode::Directory`] | directory | none | nothing |
+//!
+//! Images and the pool are attached as detached or private mounts: when the server and the sandboxes are gone the
+//! kernel lets go of the loop devices by itself. An image that is still in use is found again by its device, since
+//! attaching it twice would destroy it.
+
+mod image;
+mod loop_device;
+mod pool;
+mod template;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, RuntimeError};
+use crate::mounts;
+use loop_device::LoopDevice;
+
+/// How layers are stored; chosen when the server starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Reflink,
+    Copy,
+    Directory,
+}
+
+impl Mode {
+    /// Whether a sandbox can't write more than its size.
+    pub fn has_hard_limit(self) -> bool {
+        self != Self::Directory
+    }
+}
+
+/// All layers of one data directory.
+#[derive(Debug)]
+pub struct Disks {
+    mode: Mode,
+    /// Holds `disks/` and `templates/`.
+    root: PathBuf,
+}
+
+/// A mounted layer: a detached mount with the directories `u` and `w`.
+#[derive(Debug)]
+pub struct MountedDisk {
+    pub mount: OwnedFd,
+    /// The loop device's number, to find the layer again.
+    pub loop_device: Option<u32>,
+}
+
+impl Disks {
+    /// Finds the best mode that the host offers and mounts the pool in this process's mount namespace.
+    pub fn open(data_dir: &Path) -> Result<Self, RuntimeError> {
+        let (mode, root) = choose(data_dir)?;
+        for dir in ["disks", "templates"] {
+            std::fs::create_dir_all(root.join(dir)).step("creation of the disk directories")?;
+        }
+        Ok(Self { mode, root })
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Where the layers' files are; the file system to watch for free space.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes an empty layer of `gib` GiB.
+    pub fn create(&self, name: &str, gib: u32) -> Result<(), RuntimeError> {
+        let path = self.path(name);
+        if self.mode == Mode::Directory {
+            return template::populate(&path).step("creation of the disk directory");
+        }
+        let template = template::ensure(&self.root.join("templates"), gib)?;
+        let made = image::clone_file(&template, &path, self.mode).step("creation of the disk image");
+        if made.is_err() {
+            self.remove(name)?;
+        }
+        made
+    }
+
+    /// Gives a layer another name; it may be mounted.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), RuntimeError> {
+        std::fs::rename(self.path(from), self.path(to)).step("new name of a disk")
+    }
+
+    /// Mounts a layer. `last_device` is where it was attached last, if that is known: it may still be.
+    pub fn mount(&self, name: &str, last_device: Option<u32>) -> Result<MountedDisk, RuntimeError> {
+        let path = self.path(name);
+        if self.mode == Mode::Directory {
+            return Ok(MountedDisk { mount: mounts::clone_tree(&path)?, loop_device: None });
+        }
+        let file = File::options().read(true).write(true).open(&path).step("disk image of the sandbox")?;
+        let device = match last_device.and_then(|number| LoopDevice::still_attached(number, &file)) {
+            Some(device) => device,
+            None => {
+                image::check_if_dirty(&path)?;
+                LoopDevice::attach(&file).step("loop device for the disk image")?
+            }
+        };
+        let mount =
+            mounts::new_filesystem(c"ext4", &[(c"source", &device.path())], 0).step("mount of the disk image")?;
+        Ok(MountedDisk { mount, loop_device: Some(device.number()) })
+    }
+
+    /// Makes a layer larger. It must not be mounted, nor still in use by a sandbox that has just ended.
+    pub fn grow(&self, name: &str, gib: u32, last_device: Option<u32>) -> Result<(), RuntimeError> {
+        let path = self.path(name);
+        if self.mode == Mode::Directory {
+            return Ok(());
+        }
+        let file = File::options().read(true).write(true).open(&path).step("disk image of the sandbox")?;
+        if last_device.is_some_and(|number| LoopDevice::still_attached(number, &file).is_some()) {
+            let busy = io::Error::from_raw_os_error(libc::EBUSY);
+            return Err(RuntimeError::new("growth of the disk, which the kernel has not let go of yet", busy));
+        }
+        image::grow(&path, &file, gib)
+    }
+
+    /// Brings into memory what the first use of a fresh layer reads, by mounting an overlay on it once: its image is read
+    /// past the page cache, so each block of metadata would cost a start a disk access.
+    pub fn warm(&self, disk: &MountedDisk) -> Result<(), RuntimeError> {
+        let upper = disk.mount.as_raw_fd();
+        let lower = self.root.join("templates");
+        let overlay = mounts::new_filesystem(
+            c"overlay",
+            &[
+                (c"lowerdir", &lower.to_string_lossy()),
+                (c"upperdir", &format!("/proc/self/fd/{upper}/u")),
+                (c"workdir", &format!("/proc/self/fd/{upper}/w")),
+            ],
+            0,
+        );
+        overlay.map(drop).step("first mount of a disk")
+    }
+
+    /// Deletes a layer; it may be gone already. Its space is free once no sandbox uses it.
+    pub fn remove(&self, name: &str) -> Result<(), RuntimeError> {
+        let path = self.path(name);
+        let removed = match self.mode {
+            Mode::Directory => std::fs::remove_dir_all(&path),
+            Mode::Reflink | Mode::Copy => std::fs::remove_file(&path),
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).step("removal of the disk"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The names of all layers.
+    pub fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(self.root.join("disks"))? {
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join("disks").join(name)
+    }
+}
+
+fn choose(data_dir: &Path) -> Result<(Mode, PathBuf), RuntimeError> {
+    if !Path::new("/dev/loop-control").exists() {
+        tracing::warn!("no loop devices: sandboxes have no hard disk limit");
+        return Ok((Mode::Directory, data_dir.to_owned()));
+    }
+    if image::can_reflink(data_dir) {
+        return Ok((Mode::Reflink, data_dir.to_owned()));
+    }
+    match pool::open(data_dir) {
+        Ok(root) => Ok((Mode::Reflink, root)),
+        Err(error) => {
+            tracing::warn!(%error, "no disk pool: images are copied, which is slower");
+            Ok((Mode::Copy, data_dir.to_owned()))
+        }
+    }
+}

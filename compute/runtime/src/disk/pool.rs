@@ -1,0 +1,50 @@
+//! A file system with reflink in one sparse file, for hosts whose own file system has none.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::loop_device::LoopDevice;
+use crate::error::{Context, RuntimeError};
+use crate::mounts;
+
+/// Mounts the pool of the data directory, making it first where there is none.
+pub(super) fn open(data_dir: &Path) -> Result<PathBuf, RuntimeError> {
+    let image = data_dir.join("pool.img");
+    if !image.exists() {
+        make(data_dir, &image).step("creation of the disk pool")?;
+    }
+    let file = File::options().read(true).write(true).open(&image).step("disk pool")?;
+    // Sandboxes of an earlier server may still use it.
+    let device = match LoopDevice::find(&file).step("search for the disk pool")? {
+        Some(device) => device,
+        None => LoopDevice::attach(&file).step("loop device for the disk pool")?,
+    };
+    let mount = mounts::new_filesystem(c"xfs", &[(c"source", &device.path()), (c"discard", "")], 0)
+        .step("mount of the disk pool")?;
+    let path = data_dir.join("pool");
+    std::fs::create_dir_all(&path).step("directory of the disk pool")?;
+    mounts::attach(mount.as_fd(), &path).step("attachment of the disk pool")?;
+    Ok(path)
+}
+
+/// As large as the file system it lies on: being sparse it takes only what is used.
+fn make(data_dir: &Path, image: &Path) -> io::Result<()> {
+    let host = rustix::fs::statvfs(data_dir)?;
+    let size = (host.f_blocks * host.f_frsize).max(1 << 30);
+    let new = data_dir.join("pool.new");
+    let file = File::create(&new)?;
+    file.set_len(size)?;
+    let output = Command::new("mkfs.xfs")
+        .args(["-q", "-K", "-f", "-m", "reflink=1", "-s", "size=4096"])
+        .arg(&new)
+        .output()
+        .map_err(|error| io::Error::new(error.kind(), format!("mkfs.xfs (package xfsprogs): {error}")))?;
+    if !output.status.success() {
+        let _ = std::fs::remove_file(&new);
+        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    std::fs::rename(&new, image)
+}

@@ -1,0 +1,134 @@
+//! Puts the agent into its isolated place.
+//!
+//! ```text
+//! server thread ──clone3(VM, VFORK)──▶ usher: joins the cgroups, enters the user and network namespaces
+//!      │ waits                            └──clone3(VM, VFORK, PARENT, new mount/pid/uts/ipc/cgroup namespaces)──▶ agent:
+//!      │                                       waits                 mounts, pivot_root, capabilities, seccomp, execve
+//!      ◀───────────────── both waits end when the agent's program runs ─────────────────┘
+//! ```
+//! Two steps, because the user namespace must be entered before the others are made: they then belong to it, which is
+//! what lets CRIU dump and restore a sandbox. `CLONE_PARENT` makes the agent our child, not the usher's.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use crate::cgroup::Cgroup;
+use crate::child::{self, Plan};
+use crate::clone::{self, CLONE_INTO_CGROUP, SignalsBlocked};
+use crate::device_nodes::DeviceNodes;
+use crate::error::{Context, RuntimeError};
+use crate::mounts::{self, Attributes};
+use crate::namespaces::Namespaces;
+use crate::process::Process;
+use crate::seccomp::Filter;
+
+/// Everything an agent is started with.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    pub hostname: &'a str,
+    pub namespaces: &'a Namespaces,
+    pub cgroup: &'a Cgroup,
+    /// A detached mount of the root file system; it is attached inside.
+    pub root: BorrowedFd<'a>,
+    /// The agent's program: shown inside as a read-only file.
+    pub agent: &'a Path,
+    /// The sandbox's control directory on the host, where the agent binds its socket.
+    pub control_dir: &'a Path,
+    pub devices: &'a DeviceNodes,
+    /// A directory of the host that is shown at `/sys/fs/cgroup`, for hosts without cgroup v2; otherwise the sandbox sees
+    /// its own part of the v2 tree.
+    pub cgroup_view: Option<&'a Path>,
+    pub filter: &'a Filter,
+    /// Upper limit of `/dev/shm`, bytes.
+    pub shared_memory: u64,
+}
+
+/// A started agent.
+#[derive(Debug)]
+pub struct Launched {
+    pub process: Process,
+    /// Our end of the handshake (`sebring_types::agent`).
+    pub handshake: UnixStream,
+}
+
+impl Launch<'_> {
+    /// Starts the agent. Returns as soon as its program runs; it has not been set up yet.
+    pub fn start(self) -> Result<Launched, RuntimeError> {
+        let (handshake, agent_end) = UnixStream::pair().step("handshake with the agent")?;
+        let process = self.spawn(agent_end.as_fd())?;
+        Ok(Launched { process, handshake })
+    }
+
+    fn spawn(&self, handshake: BorrowedFd<'_>) -> Result<Process, RuntimeError> {
+        let devices = mounts::clone_tree(self.devices.path())?;
+        let agent = mounts::clone_tree(self.agent)?;
+        mounts::restrict(agent.as_fd(), Attributes::PROGRAM).step("read-only mount of the agent")?;
+        let control = mounts::clone_tree(self.control_dir)?;
+        mounts::restrict(control.as_fd(), Attributes::DATA).step("mount of the control directory")?;
+        let view = self.cgroup_view.map(mounts::clone_tree).transpose()?;
+        if let Some(view) = &view {
+            mounts::restrict(view.as_fd(), Attributes::READ_ONLY_DATA).step("mount of the cgroup view")?;
+        }
+        let entrance = self.cgroup.entrance()?;
+        let procs: Vec<i32> = entrance.procs.iter().map(AsRawFd::as_raw_fd).collect();
+        let hostname = CString::new(self.hostname).map_err(io::Error::from).step("host name")?;
+        let shared_memory = CString::new(self.shared_memory.to_string()).map_err(io::Error::from).step("size")?;
+        let program = self.filter.program();
+
+        let mut plan = Plan {
+            cgroup_procs: &procs,
+            user_namespace: self.namespaces.user.as_raw_fd(),
+            net_namespace: self.namespaces.net.as_raw_fd(),
+            root: self.root.as_raw_fd(),
+            devices: devices.as_raw_fd(),
+            agent: agent.as_raw_fd(),
+            control: control.as_raw_fd(),
+            cgroup_view: view.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+            handshake: handshake.as_raw_fd(),
+            hostname: &hostname,
+            shared_memory: &shared_memory,
+            filter: libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() },
+            agent_pid: 0,
+            agent_pidfd: -1,
+            scratch: [-1; child::SCRATCH],
+            failure: None,
+        };
+        let mut args = clone::args((libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES) as u64, libc::SIGCHLD);
+        if let Some(directory) = &entrance.directory {
+            args.flags |= CLONE_INTO_CGROUP;
+            args.cgroup = directory.as_raw_fd() as u64;
+        }
+        let usher = {
+            let _signals = SignalsBlocked::new();
+            // SAFETY: the usher keeps to the rules of `clone_vfork`; plan outlives it, since this waits for it.
+            unsafe { clone::clone_vfork(&args, child::usher, (&raw mut plan).cast()) }
+        };
+        if usher < 0 {
+            return Err(RuntimeError::new("start of a process", io::Error::from_raw_os_error(-usher as i32)));
+        }
+        // SAFETY: the usher is our unreaped child; the status may be null.
+        unsafe { libc::waitpid(usher as i32, std::ptr::null_mut(), libc::__WALL) };
+        if let Some((step, errno)) = plan.failure {
+            reap_failed(&mut plan);
+            return Err(RuntimeError::new(step.describe(), io::Error::from_raw_os_error(errno)));
+        }
+        Process::from_child(plan.agent_pid, plan.agent_pidfd).step("descriptor of the agent")
+    }
+}
+
+/// The agent's process exists if the usher got as far as to start it.
+fn reap_failed(plan: &mut Plan<'_>) {
+    // SAFETY: both children have ended.
+    unsafe { child::close_scratch(plan) };
+    if plan.agent_pid > 0 {
+        // SAFETY: the pid is our unreaped child's, the descriptor the kernel's gift to us alone.
+        unsafe {
+            libc::kill(plan.agent_pid, libc::SIGKILL);
+            libc::waitpid(plan.agent_pid, std::ptr::null_mut(), libc::__WALL);
+            libc::close(plan.agent_pidfd);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Makes an isolated process tree out of a root file system, by system calls alone.
+//!
+//! Nothing here knows what a sandbox is to users: no records, no policy, no async. [`sebring-runner`] decides and
+//! remembers; this crate prepares the parts ([`namespaces`], [`link`], [`disk`], [`cgroup`], [`mounts`]) and
+//! [`launch`]es the agent in them. One of the two crates that may contain unsafe code.
+//!
+//! Three facts shape it, all measured (SPECIFICATION.md):
+//!
+//! - A large process must not fork: the child shares the server's memory (`CLONE_VM | CLONE_VFORK`) until it executes
+//!   the agent, so it may not allocate, lock or return ([`child`]).
+//! - Joining a cgroup waits for an RCU grace period unless the kernel was told to favour dynamic modification
+//!   ([`cgroup::favor_dynamic_modification`]).
+//! - The user namespace owns all the others, and every descriptor of the agent is opened inside, so that a
+//!   sandbox can be checkpointed.
+//!
+//! [`sebring-runner`]: https://docs.rs/sebring-runner
+
+pub mod cgroup;
+mod child;
+mod clone;
+pub mod closer;
+pub mod device_nodes;
+pub mod disk;
+mod error;
+pub mod launch;
+pub mod link;
+pub mod mounts;
+pub mod namespaces;
+mod netlink;
+pub mod process;
+pub mod seccomp;
+
+pub use error::{Context, RuntimeError};

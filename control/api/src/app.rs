@@ -1,0 +1,16 @@
+//! What handlers share.
+
+use std::sync::Arc;
+
+use sebring_auth::Authenticator;
+use sebring_lifecycle::Lifecycle;
+
+use crate::Config;
+
+/// The parts that handlers work with; clones share them.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub lifecycle: Lifecycle,
+    pub authenticator: Authenticator,
+    pub config: Arc<Config>,
+}

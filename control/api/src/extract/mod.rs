@@ -1,0 +1,9 @@
+//! What handlers take from a request.
+
+mod body;
+mod caller;
+mod parameters;
+
+pub(crate) use body::Body;
+pub(crate) use caller::Caller;
+pub(crate) use parameters::Parameters;

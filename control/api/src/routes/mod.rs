@@ -1,0 +1,9 @@
+//! The handlers, a file per noun.
+
+pub(crate) mod configuration;
+pub(crate) mod intervals;
+#[expect(unused_qualifications, reason = "in what utoipa::path generates")]
+pub(crate) mod sandboxes;
+pub(crate) mod signing_key;
+pub(crate) mod snapshots;
+pub(crate) mod toolbox;

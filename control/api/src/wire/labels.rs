@@ -1,0 +1,12 @@
+//! Labels of a sandbox.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// All labels of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SandboxLabels {
+    pub labels: BTreeMap<String, String>,
+}

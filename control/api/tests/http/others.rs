@@ -1,0 +1,114 @@
+//! Snapshots, configuration, the OpenAPI document.
+
+use crate::server::Server;
+use axum::http::StatusCode;
+
+#[tokio::test]
+async fn snapshots_are_listed_and_found() {
+    let server = Server::new().await;
+    let page = server.ask("GET", "/api/snapshots?page=1&limit=100", None).await;
+    assert_eq!(page.status, StatusCode::OK);
+    insta::assert_json_snapshot!(page.json, { ".items[].id" => "id", ".items[].updatedAt" => "time" }, @r#"
+    {
+      "items": [
+        {
+          "cpu": 1,
+          "createdAt": "1970-01-01T00:00:00Z",
+          "disk": 3,
+          "entrypoint": null,
+          "errorReason": null,
+          "general": true,
+          "gpu": 0,
+          "id": "id",
+          "lastUsedAt": null,
+          "mem": 1,
+          "name": "sebring",
+          "sandboxClass": "container",
+          "size": 1.5,
+          "sourceSandboxId": null,
+          "state": "active",
+          "updatedAt": "time"
+        }
+      ],
+      "page": 1,
+      "total": 1,
+      "totalPages": 1
+    }
+    "#);
+    let id = page.json["items"][0]["id"].as_str().expect("an id");
+    for name in [id, "sebring"] {
+        let found = server.ask("GET", &format!("/api/snapshots/{name}"), None).await;
+        assert_eq!(found.json["name"], "sebring");
+    }
+    assert_eq!(server.ask("GET", "/api/snapshots/a%2Fb%3Ac", None).await.status, StatusCode::NOT_FOUND);
+    let page = server.ask("GET", "/api/snapshots?name=nope", None).await.json;
+    assert_eq!((page["total"].as_u64(), page["totalPages"].as_u64()), (Some(0), Some(0)));
+    server.ask("POST", "/api/sandbox", Some("{}")).await;
+    assert!(server.ask("GET", "/api/snapshots/sebring", None).await.json["lastUsedAt"].is_string());
+}
+
+#[tokio::test]
+async fn configuration_has_what_clients_require() {
+    let server = Server::new().await;
+    let config = server.ask_with("GET", "/api/config", None, &[]).await.json;
+    insta::assert_json_snapshot!(config, @r#"
+    {
+      "announcements": {},
+      "dashboardUrl": "http://box.example:3986",
+      "defaultSnapshot": "sebring",
+      "environment": "production",
+      "linkedAccountsEnabled": false,
+      "maintananceMode": false,
+      "maxAutoArchiveInterval": 43200,
+      "oidc": {
+        "audience": "",
+        "clientId": "",
+        "issuer": "",
+        "provider": ""
+      },
+      "proxyTemplateUrl": "http://box.example:3986/toolbox/{{sandboxId}}",
+      "proxyToolboxUrl": "http://box.example:3986/toolbox",
+      "version": "1.2.3"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn document_lists_every_route() {
+    let server = Server::new().await;
+    let document = server.ask_with("GET", "/api/openapi.json", None, &[]).await.json;
+    let operations: Vec<String> = document["paths"]
+        .as_object()
+        .expect("paths")
+        .iter()
+        .flat_map(|(path, item)| {
+            item.as_object().expect("an item").keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect();
+    insta::assert_snapshot!(operations.join("\n"), @r"
+    GET /config
+    GET /health
+    GET /health/ready
+    GET /sandbox
+    POST /sandbox
+    DELETE /sandbox/{sandboxIdOrName}
+    GET /sandbox/{sandboxIdOrName}
+    POST /sandbox/{sandboxIdOrName}/autoarchive/{interval}
+    POST /sandbox/{sandboxIdOrName}/autodelete/{interval}
+    POST /sandbox/{sandboxIdOrName}/autopause/{interval}
+    POST /sandbox/{sandboxIdOrName}/autostop/{interval}
+    PUT /sandbox/{sandboxIdOrName}/labels
+    POST /sandbox/{sandboxIdOrName}/network-settings
+    POST /sandbox/{sandboxIdOrName}/public/{isPublic}
+    POST /sandbox/{sandboxIdOrName}/resize
+    POST /sandbox/{sandboxIdOrName}/start
+    POST /sandbox/{sandboxIdOrName}/stop
+    POST /sandbox/{sandboxIdOrName}/ttl/{ttlMinutes}
+    POST /sandbox/{sandboxId}/last-activity
+    GET /sandbox/{sandboxId}/signing-key
+    POST /sandbox/{sandboxId}/signing-key/rotate
+    GET /sandbox/{sandboxId}/toolbox-proxy-url
+    GET /snapshots
+    GET /snapshots/{id}
+    ");
+}

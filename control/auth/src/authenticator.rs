@@ -1,0 +1,158 @@
+//! Keys to principals, remembered.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use http::{HeaderMap, header};
+use sebring_store::{Secret, Store, now};
+use sebring_types::ApiKeyId;
+
+use crate::{Error, Principal};
+
+/// The header that names an organization.
+const ORGANIZATION: &str = "x-daytona-organization-id";
+/// The use of a key is written down at most this often, milliseconds.
+const NOTE_EVERY: i64 = 60_000;
+
+/// Turns the headers of a request into a [`Principal`]; clones share what is remembered.
+#[derive(Debug, Clone)]
+pub struct Authenticator {
+    store: Store,
+    known: Arc<RwLock<HashMap<String, Arc<Known>>>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    principal: Principal,
+    noted: AtomicI64,
+}
+
+impl Authenticator {
+    /// One that knows the keys of `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store, known: Arc::default() }
+    }
+
+    /// Who sent these headers: a bearer key, and if an organization is named, its own.
+    pub async fn headers(&self, headers: &HeaderMap) -> Result<Principal, Error> {
+        let key = bearer(headers)?;
+        let principal = self.key(&key).await?;
+        match headers.get(ORGANIZATION) {
+            Some(organization) if organization.as_bytes() != principal.organization.to_string().as_bytes() => {
+                Err(Error::OtherOrganization)
+            }
+            _ => Ok(principal),
+        }
+    }
+
+    /// Whose key this is.
+    pub async fn key(&self, key: &Secret) -> Result<Principal, Error> {
+        let digest = key.digest();
+        let remembered = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
+        let known = match remembered {
+            Some(known) => known,
+            None => self.look_up(digest).await?,
+        };
+        self.note(&known);
+        Ok(known.principal.clone())
+    }
+
+    /// Looks the key up again at its next use.
+    pub fn forget(&self, key: ApiKeyId) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, known| known.principal.key != key);
+    }
+
+    async fn look_up(&self, digest: String) -> Result<Arc<Known>, Error> {
+        let key = self.store.api_keys().find(&digest).await?.ok_or(Error::Unknown)?;
+        let known = Arc::new(Known { principal: key.into(), noted: AtomicI64::new(0) });
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::clone(&known));
+        Ok(known)
+    }
+
+    /// Writes the use down in the background.
+    fn note(&self, known: &Known) {
+        let at = now();
+        let noted = known.noted.load(Ordering::Relaxed);
+        let due = at.as_millisecond() >= noted + NOTE_EVERY;
+        let mine = || known.noted.compare_exchange(noted, at.as_millisecond(), Ordering::Relaxed, Ordering::Relaxed);
+        if due && mine().is_ok() {
+            let (store, key) = (self.store.clone(), known.principal.key);
+            tokio::spawn(async move {
+                if let Err(error) = store.api_keys().used(key, at).await {
+                    tracing::warn!(%error, %key, "the use of an API key could not be noted");
+                }
+            });
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Secret, Error> {
+    let value = headers.get(header::AUTHORIZATION).ok_or(Error::Missing)?;
+    let value = value.to_str().map_err(|_| Error::Unknown)?;
+    match value.split_once(' ') {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") && !key.trim().is_empty() => {
+            Ok(Secret::from(key.trim()))
+        }
+        _ => Err(Error::Missing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use sebring_store::{Grant, Permission};
+
+    use super::*;
+
+    async fn fixture() -> (tempfile::TempDir, Store, Authenticator) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&format!("sqlite://{}/db", dir.path().display())).await.expect("a store");
+        let authenticator = Authenticator::new(store.clone());
+        (dir, store, authenticator)
+    }
+
+    fn with(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pairs = pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value));
+        pairs.map(|(name, value)| (name, value.parse().expect("a header"))).collect()
+    }
+
+    #[tokio::test]
+    async fn knows_keys_and_their_organization() {
+        let (_dir, store, authenticator) = fixture().await;
+        let organization = store.organizations().ensure_default().await.expect("an organization").id;
+        let secret = store.api_keys().ensure_admin(organization, None).await.expect("a key").expect("made now");
+        let bearer = format!("Bearer {}", secret.reveal());
+
+        let principal = authenticator.headers(&with(&[("authorization", &bearer)])).await.expect("known");
+        assert_eq!(principal.organization, organization);
+        let own = organization.to_string();
+        let headers = with(&[("authorization", &bearer), (ORGANIZATION, &own)]);
+        assert!(authenticator.headers(&headers).await.is_ok());
+        let headers = with(&[("authorization", &bearer), (ORGANIZATION, "other")]);
+        assert!(matches!(authenticator.headers(&headers).await, Err(Error::OtherOrganization)));
+        assert!(matches!(authenticator.headers(&with(&[])).await, Err(Error::Missing)));
+        let headers = with(&[("authorization", "Bearer wrong")]);
+        assert!(matches!(authenticator.headers(&headers).await, Err(Error::Unknown)));
+    }
+
+    #[tokio::test]
+    async fn a_removed_key_is_unknown_once_forgotten() {
+        let (_dir, store, authenticator) = fixture().await;
+        let organization = store.organizations().ensure_default().await.expect("an organization").id;
+        let secret = Secret::generate("");
+        let grant = Grant::Only(BTreeSet::from([Permission::WriteSandboxes]));
+        let key = store.api_keys().insert(organization, "ci", &secret, grant).await.expect("a key");
+
+        let principal = authenticator.key(&secret).await.expect("known");
+        assert!(principal.require(Permission::WriteSandboxes).is_ok());
+        let refused = principal.require(Permission::DeleteSandboxes).expect_err("lacks it");
+        assert_eq!(refused.to_string(), "the API key lacks the permission delete:sandboxes");
+
+        assert!(store.api_keys().remove(organization, "ci").await.expect("removed"));
+        authenticator.forget(key.id);
+        assert!(matches!(authenticator.key(&secret).await, Err(Error::Unknown)));
+    }
+}

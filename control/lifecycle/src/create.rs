@@ -1,0 +1,160 @@
+//! Create: all in one go, and if it fails nothing is left.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use sebring_events::EventKind;
+use sebring_store::{Sandbox, Secret, now};
+use sebring_types::runner::SandboxSpec;
+use sebring_types::{DesiredState, NetworkSettings, OrganizationId, Resources, SandboxId, SandboxState};
+
+use crate::{Action, Error, Lifecycle};
+
+/// What a user asked for. Numbers and names were checked; whether they can be had was not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSandbox {
+    pub organization: OrganizationId,
+    /// Its id when absent.
+    pub name: Option<String>,
+    /// Id or name; the default snapshot when absent.
+    pub snapshot: Option<String>,
+    /// The default region when absent.
+    pub target: Option<String>,
+    /// The snapshot's when absent.
+    pub user: Option<String>,
+    pub env: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    pub public: bool,
+    pub network: NetworkSettings,
+    /// Each the snapshot's when absent.
+    pub cpu: Option<u32>,
+    pub memory: Option<u32>,
+    pub disk: Option<u32>,
+    /// Minutes; 0 is off.
+    pub auto_stop_interval: u32,
+    /// Minutes; 0 is the longest.
+    pub auto_archive_interval: u32,
+    /// Minutes; negative is off, 0 is at once.
+    pub auto_delete_interval: i32,
+    /// Minutes from now until it ends; 0 is off.
+    pub ttl_minutes: u32,
+}
+
+impl Lifecycle {
+    /// Makes a sandbox and waits until it can be used.
+    pub async fn create(&self, new: NewSandbox) -> Result<Sandbox, Error> {
+        let lifecycle = self.clone();
+        self.detached(async move { lifecycle.create_to_the_end(new).await }).await
+    }
+
+    async fn create_to_the_end(&self, new: NewSandbox) -> Result<Sandbox, Error> {
+        let (sandbox, spec) = self.plan(new).await?;
+        let live = self.parts.table.of(&sandbox);
+        let _turn = Arc::clone(&live.turn).lock_owned().await;
+        if let Err(error) = self.parts.store.sandboxes().insert(&sandbox).await {
+            self.parts.table.remove(sandbox.id);
+            return Err(match error {
+                sebring_store::Error::NameTaken => Error::NameTaken(sandbox.name),
+                other => other.into(),
+            });
+        }
+        self.publish(&sandbox, EventKind::Created);
+        match self.ask(Action::Create, |runner| async move { runner.create(spec).await }).await {
+            Ok(()) => self.enter(&sandbox, Action::Create, SandboxState::Started, None).await,
+            Err(error) => {
+                tracing::warn!(sandbox_id = %sandbox.id, %error, "sandbox could not be created");
+                self.undo(&sandbox, &error).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Leaves nothing. A runner that answered has cleaned up; one that did not must be told.
+    async fn undo(&self, sandbox: &Sandbox, error: &Error) -> Result<(), Error> {
+        let destroying = match self.enter(sandbox, Action::Destroy, SandboxState::Destroying, None).await {
+            Ok(destroying) => destroying,
+            // Whoever deletes it meanwhile does the rest.
+            Err(Error::Overtaken(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if matches!(error, Error::TooSlow { .. }) {
+            self.destroy_in_background(destroying);
+            return Ok(());
+        }
+        self.forget(&destroying).await
+    }
+
+    async fn plan(&self, new: NewSandbox) -> Result<(Sandbox, SandboxSpec), Error> {
+        let snapshot = self.resolve_snapshot(new.organization, new.snapshot.as_deref()).await?;
+        let id = SandboxId::generate();
+        let name = new.name.unwrap_or_else(|| id.to_string());
+        let at = now();
+        let resources = Resources {
+            cpu: new.cpu.unwrap_or(snapshot.resources.cpu),
+            memory: new.memory.unwrap_or(snapshot.resources.memory),
+            disk: new.disk.unwrap_or(snapshot.resources.disk),
+        };
+        let spec = SandboxSpec {
+            id,
+            hostname: hostname(&name, id),
+            snapshot: snapshot.name.clone(),
+            user: new.user.clone(),
+            env: new.env.clone(),
+            resources,
+            egress: new.network.egress(),
+        };
+        let ttl = (new.ttl_minutes > 0).then(|| at + SignedDuration::from_mins(new.ttl_minutes.into()));
+        let sandbox = Sandbox {
+            id,
+            organization: new.organization,
+            version: 0,
+            name,
+            snapshot: snapshot.name,
+            target: new.target.unwrap_or_else(|| self.parts.config.default_target.clone()),
+            user: new.user.unwrap_or(snapshot.user),
+            env: new.env,
+            labels: new.labels,
+            public: new.public,
+            network: new.network,
+            resources,
+            state: SandboxState::Creating,
+            desired_state: DesiredState::Started,
+            error_reason: None,
+            recoverable: false,
+            auto_stop_interval: new.auto_stop_interval,
+            auto_archive_interval: new.auto_archive_interval,
+            auto_delete_interval: new.auto_delete_interval,
+            auto_destroy_at: ttl,
+            signing_key: Secret::generate("sk_").reveal().to_owned(),
+            created_at: at,
+            updated_at: at,
+            state_changed_at: at,
+            last_activity_at: at,
+        };
+        Ok((sandbox, spec))
+    }
+}
+
+/// The name as a host name (RFC 1123 §2.1): lower case, `-` for every other letter; the id when nothing is left.
+fn hostname(name: &str, id: SandboxId) -> String {
+    let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+    let text: String = name.chars().map(letter).take(63).collect();
+    match text.trim_matches('-') {
+        "" => id.to_string(),
+        text => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_are_valid() {
+        let id = SandboxId::generate();
+        assert_eq!(hostname("My_Box.1", id), "my-box-1");
+        assert_eq!(hostname("___", id), id.to_string());
+        assert_eq!(hostname(&"x".repeat(100), id).len(), 63);
+    }
+}

@@ -1,0 +1,96 @@
+//! Delete: from any state, ahead of everything else, to the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sebring_store::Sandbox;
+use sebring_types::{OrganizationId, SandboxId, SandboxState};
+use tokio::time::{sleep, timeout};
+
+use crate::machine::{Step, step};
+use crate::{Action, Error, Lifecycle};
+
+impl Lifecycle {
+    /// Marks the sandbox as being destroyed, which frees its name, and does the rest in the background.
+    pub async fn destroy_sandbox(&self, organization: OrganizationId, id_or_name: &str) -> Result<Sandbox, Error> {
+        let id = self.get(organization, id_or_name).await?.id;
+        self.destroy(id).await
+    }
+
+    pub(crate) async fn destroy(&self, id: SandboxId) -> Result<Sandbox, Error> {
+        let lifecycle = self.clone();
+        let mark = async move {
+            let destroying = lifecycle.mark(id).await?;
+            if let Some(begun) = destroying.begun {
+                lifecycle.destroy_in_background(begun);
+            }
+            Ok(destroying.sandbox)
+        };
+        self.detached(mark).await
+    }
+
+    /// Enters `destroying` from whatever state the sandbox has by then.
+    async fn mark(&self, id: SandboxId) -> Result<Marked, Error> {
+        loop {
+            let found = self.parts.store.sandboxes().get(id).await?;
+            let sandbox = found.ok_or_else(|| Error::NotFound(id.to_string()))?;
+            let Step::Enter(to) = step(sandbox.state, Action::Destroy) else {
+                return Ok(Marked { sandbox, begun: None });
+            };
+            match self.enter(&sandbox, Action::Destroy, to, None).await {
+                // It changed in between: look again. Each round is one step of an operation that ends.
+                Err(Error::Overtaken(_)) => {}
+                Err(error) => return Err(error),
+                Ok(destroying) => return Ok(Marked { begun: Some(destroying.clone()), sandbox: destroying }),
+            }
+        }
+    }
+
+    /// From `destroying` to nothing, or to `error` when the runner can't.
+    pub(crate) fn destroy_in_background(&self, destroying: Sandbox) {
+        let lifecycle = self.clone();
+        self.parts.operations.spawn(async move {
+            if let Err(error) = lifecycle.destroy_to_the_end(&destroying).await {
+                tracing::error!(sandbox_id = %destroying.id, %error, "sandbox could not be destroyed");
+                let reason = format!("{error}: delete the sandbox again");
+                let _ = lifecycle.enter(&destroying, Action::Destroy, SandboxState::Error, Some(reason)).await;
+            }
+        });
+    }
+
+    async fn destroy_to_the_end(&self, sandbox: &Sandbox) -> Result<(), Error> {
+        self.destroy_on_runner(sandbox.id).await?;
+        let live = self.parts.table.of(sandbox);
+        if live.turn.try_lock().is_err() {
+            // An operation was under way and may have made something after we destroyed.
+            let _ended = timeout(self.longest(), Arc::clone(&live.turn).lock_owned()).await;
+            self.destroy_on_runner(sandbox.id).await?;
+        }
+        self.forget(sandbox).await
+    }
+
+    /// Several attempts with growing pauses between them.
+    async fn destroy_on_runner(&self, id: SandboxId) -> Result<(), Error> {
+        let attempt = || self.ask(Action::Destroy, |runner| async move { runner.destroy(id).await });
+        for pause in &self.parts.config.deadlines.destroy_pauses {
+            match attempt().await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(sandbox_id = %id, %error, ?pause, "destroying again after a pause"),
+            }
+            sleep(*pause).await;
+        }
+        attempt().await
+    }
+
+    /// No operation holds its turn for longer.
+    fn longest(&self) -> Duration {
+        let deadlines = &self.parts.config.deadlines;
+        deadlines.create.max(deadlines.start).max(deadlines.stop) + Duration::from_secs(1)
+    }
+}
+
+struct Marked {
+    sandbox: Sandbox,
+    /// The same, for the one who must go on with it.
+    begun: Option<Sandbox>,
+}

@@ -1,0 +1,6 @@
+//! The way into sandboxes, over real sockets, to agents that the tests write.
+
+mod checks;
+mod forwarding;
+mod server;
+mod streams;

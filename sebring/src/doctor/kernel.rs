@@ -1,0 +1,180 @@
+//! The kernel: version, privileges, cgroups, namespaces, packet filter, virtual machines.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use rustix::thread::CapabilitySet;
+use sebring_runtime::cgroup::{self, Version};
+use sebring_runtime::namespaces::{IdRange, Namespaces};
+
+use super::{Finding, chain};
+
+/// Overlay layers can be id-mapped since this release (Linux 5.19 changelog, "overlayfs: support idmapped layers").
+const OLDEST: (u32, u32) = (5, 19);
+/// A range of ids for trials; the runner's own ranges start elsewhere, and nothing of the trial outlives it.
+pub(super) const TRIAL_IDS: IdRange = IdRange { base: 0x7fff_0000 - 0x1_0000 };
+/// One of each kind goes into a sandbox.
+const NAMESPACES: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
+/// Fewer namespaces than this may stop a busy server early.
+const MANY: u64 = 2000;
+/// What the server's own table uses, in a namespace where it can do no harm.
+const RULES: &str = "table inet probe {
+    chain forward { type filter hook forward priority 0; fib saddr . iif oif missing drop; ct state established accept; }
+    chain outward { type nat hook postrouting priority 100; masquerade; }
+}
+";
+
+pub(super) fn look(root: bool) -> Vec<Finding> {
+    let mut findings = vec![release(), privileges(root), cgroups(), namespace_limits(), kvm()];
+    if root {
+        findings.extend([user_namespaces(), nftables()]);
+    }
+    findings
+}
+
+fn release() -> Finding {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let found = format!("Linux {release} on {}", uname.machine().to_string_lossy());
+    match version(&release) {
+        Some(version) if version >= OLDEST => Finding::ok("kernel", found),
+        _ => Finding::missing("kernel", found, "run Linux 5.19 or newer"),
+    }
+}
+
+/// Major and minor number of a kernel release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+fn privileges(root: bool) -> Finding {
+    const NAME: &str = "privileges";
+    if !root {
+        return Finding::missing(NAME, "not root: not everything was looked at", "run as root, or with sudo");
+    }
+    let Ok(sets) = rustix::thread::capabilities(None) else {
+        return Finding::ok(NAME, "root; capabilities unknown");
+    };
+    let needed = CapabilitySet::SYS_ADMIN
+        | CapabilitySet::NET_ADMIN
+        | CapabilitySet::SETUID
+        | CapabilitySet::SETGID
+        | CapabilitySet::CHOWN
+        | CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::KILL
+        | CapabilitySet::MKNOD;
+    if !sets.effective.contains(needed) {
+        let found = format!("root, but without {:?}", needed.difference(sets.effective));
+        return Finding::missing(NAME, found, "run with all capabilities, not in a restricted container");
+    }
+    if sets.effective.contains(CapabilitySet::SYS_RESOURCE) {
+        Finding::ok(NAME, "root")
+    } else {
+        Finding::limited(
+            NAME,
+            "root without CAP_SYS_RESOURCE",
+            "the kernel may choose a sandbox's agent when its memory runs out",
+            "give the server CAP_SYS_RESOURCE",
+        )
+    }
+}
+
+fn cgroups() -> Finding {
+    match cgroup::detect() {
+        Ok(found) => {
+            let text = found.iter().map(|(controller, version)| {
+                let version = match version {
+                    Version::V1 => "v1",
+                    Version::V2 => "v2",
+                };
+                format!("{} {version}", controller.name())
+            });
+            Finding::ok("cgroups", text.collect::<Vec<_>>().join(", "))
+        }
+        Err(error) => Finding::missing(
+            "cgroups",
+            chain(&error),
+            "mount cgroup2 at /sys/fs/cgroup with the controllers cpu, memory and pids",
+        ),
+    }
+}
+
+fn user_namespaces() -> Finding {
+    match Namespaces::prepare(TRIAL_IDS) {
+        Ok(_) => Finding::ok("user namespaces", "made and mapped one"),
+        Err(error) => Finding::missing(
+            "user namespaces",
+            chain(&error),
+            "sysctl -w user.max_user_namespaces=100000, in a kernel with CONFIG_USER_NS",
+        ),
+    }
+}
+
+fn namespace_limits() -> Finding {
+    const NAME: &str = "namespace limits";
+    let limit = |kind: &&str| {
+        let text = fs::read_to_string(format!("/proc/sys/user/max_{kind}_namespaces")).ok()?;
+        Some((text.trim().parse::<u64>().ok()?, format!("{} of the kind {kind}", text.trim())))
+    };
+    match NAMESPACES.iter().filter_map(limit).min() {
+        None => Finding::ok(NAME, "none"),
+        Some((least, text)) if least >= MANY => Finding::ok(NAME, format!("at least {text}")),
+        Some((_, text)) => Finding::limited(
+            NAME,
+            format!("only {text}"),
+            "not more sandboxes than that can run",
+            "sysctl -w user.max_<kind>_namespaces=100000",
+        ),
+    }
+}
+
+fn nftables() -> Finding {
+    const MEND: &str = "apt-get install nftables, on a kernel with nf_tables, fib and masquerade";
+    let attempt = || {
+        let mut child = Command::new("unshare")
+            .args(["--net", "--", "nft", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            // When nft is missing the pipe breaks; its status says more.
+            let _ = input.write_all(RULES.as_bytes());
+        }
+        child.wait_with_output()
+    };
+    match attempt() {
+        Ok(output) if output.status.success() => Finding::ok("nftables", "filter, fib and masquerade work"),
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            Finding::missing("nftables", text.lines().next().unwrap_or("failed").to_owned(), MEND)
+        }
+        Err(error) => Finding::missing("nftables", chain(&error), MEND),
+    }
+}
+
+fn kvm() -> Finding {
+    match fs::File::options().read(true).write(true).open("/dev/kvm") {
+        Ok(_) => Finding::ok("kvm", "/dev/kvm can be used"),
+        Err(error) => Finding::limited(
+            "kvm",
+            format!("/dev/kvm: {error}"),
+            "nothing yet: sandboxes that are virtual machines are not in this version",
+            "enable virtualization in the firmware or, in a virtual machine, nested virtualization",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn reads_kernel_releases() {
+        assert_eq!(version("6.12.41+deb13-amd64"), Some((6, 12)));
+        assert_eq!(version("5.19-rc1"), Some((5, 19)));
+        assert_eq!(version("unknown"), None);
+    }
+}
