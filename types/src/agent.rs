@@ -7,6 +7,9 @@
 //!
 //! Afterwards the runner speaks HTTP/1.1 with it on that socket: the toolbox API. `SIGTERM` to pid 1 stops the
 //! sandbox: the agent sends `SIGTERM` to every process, waits up to [`AgentConfig::grace_seconds`], then exits.
+//!
+//! Paths below [`RESERVED_PATH`] are requests of the runner's own, for checkpoints; those of clients are refused on
+//! the way. [`PREPARE_PATH`] comes before a checkpoint, [`RESUMED_PATH`] is the first request after a restore.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +27,14 @@ pub const SOCKET_PATH: &str = "/.sbx/ctl/agent.sock";
 pub const SOCKET_NAME: &str = "agent.sock";
 /// The agent's own file inside the sandbox, a read-only bind mount.
 pub const BINARY_PATH: &str = "/.sbx/bin/agent";
+/// The first segment of every path that is between the runner and the agent alone.
+pub const RESERVED_PATH: &str = ".sbx";
+/// `POST`, without a body. The agent closes every other connection, also those that became WebSockets, then answers,
+/// then closes this one: at its end no socket of the agent's but the listening one is left. Programs go on, and what
+/// followed them comes back with its next request.
+pub const PREPARE_PATH: &str = "/.sbx/prepare";
+/// `POST` of [`Resumed`].
+pub const RESUMED_PATH: &str = "/.sbx/resumed";
 
 /// What the agent must know to set a sandbox up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +59,22 @@ pub struct AgentConfig {
     pub entrypoint: Vec<String>,
     /// Between `SIGTERM` and the end when the sandbox is stopped, seconds.
     pub grace_seconds: u32,
+}
+
+/// Who a restored sandbox is: what the checkpoint says of it may be another's.
+///
+/// The host name itself is the runner's to set, in the namespace from outside. The agent has no random state of its
+/// own to renew; programs that drew theirs before the checkpoint have the same in every restored copy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resumed {
+    /// As in [`AgentConfig`], and the next two.
+    pub hostname: String,
+    pub nameserver: Option<String>,
+    pub address: Option<String>,
+    /// Variables of later processes, over those that the sandbox has.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
 }
 
 /// The agent's one answer in the handshake.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sebring_types::agent::AgentConfig;
 
 use crate::guest::identity::Identity;
+use crate::http::connections::Connections;
 use crate::http::error::Failure;
 use crate::lsp::Servers;
 use crate::process::children::Children;
@@ -22,6 +23,7 @@ pub struct Agent {
     pub work_dir: PathBuf,
     /// Of later processes; changed by `POST /env`.
     pub environment: Shared<Variables>,
+    pub connections: Arc<Connections>,
     pub children: Arc<Children>,
     pub contexts: Contexts,
     pub sessions: Sessions,
@@ -41,6 +43,7 @@ impl Agent {
             work_dir: Path::new("/").join(work_dir),
             identity,
             entrypoint: config.entrypoint,
+            connections: Arc::default(),
             children: Arc::default(),
             contexts: Contexts::default(),
             sessions: Sessions::default(),

@@ -10,6 +10,7 @@
 
 mod agent;
 mod blocking;
+mod checkpoint;
 mod desktop;
 mod files;
 mod git;

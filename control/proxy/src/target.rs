@@ -2,12 +2,11 @@
 
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
+use percent_encoding::percent_decode_str;
 use sebring_types::SandboxId;
+use sebring_types::agent::RESERVED_PATH;
 
 use crate::error::Error;
-
-/// Paths below this are between the runner and the agent.
-const RESERVED: &str = "/.sbx";
 
 /// A sandbox, and the path and query for its agent as the client wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +28,11 @@ impl Target {
     }
 }
 
-/// Also when written with escapes or empty segments, which an agent might tidy up.
+/// Whether a path is the runner's own: also when written with escapes or empty segments, which an agent might tidy up.
 fn reserved(path: &str) -> bool {
-    let plain = path.replace("%2e", ".").replace("%2E", ".").replace("%2f", "/").replace("%2F", "/");
+    let plain = percent_decode_str(path).decode_utf8_lossy();
     let first = plain.split('/').find(|segment| !matches!(*segment, "" | "." | ".."));
-    first.is_some_and(|first| format!("/{first}").eq_ignore_ascii_case(RESERVED)) || plain.contains("/../")
+    first.is_some_and(|first| first.eq_ignore_ascii_case(RESERVED_PATH)) || plain.contains("/../")
 }
 
 #[cfg(test)]
@@ -56,7 +55,10 @@ mod tests {
 
     #[test]
     fn refuses_what_is_the_runners() {
-        for tail in ["/.sbx", "/.sbx/prepare", "//.sbx/x", "/%2esbx/x", "/.SBX/x", "/files/../.sbx/x", "/./.sbx"] {
+        for tail in [
+            "/.sbx", "/.sbx/prepare", "//.sbx/x", "/%2esbx/x", "/.%73bx/x", "/%2E%73%62%78%2fx", "/.SBX/x",
+            "/files/../.sbx/x", "/./.sbx",
+        ] {
             assert!(read(tail).is_err(), "{tail}");
         }
     }

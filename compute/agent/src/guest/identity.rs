@@ -28,12 +28,27 @@ pub fn assume_for_files(identity: &Identity) -> io::Result<()> {
     if std::process::id() == 1 {
         nix::unistd::setgroups(&groups)?;
     }
-    nix::unistd::setfsgid(Gid::from_raw(identity.gid));
-    nix::unistd::setfsuid(Uid::from_raw(identity.uid));
+    set_for_files(identity.uid, identity.gid)
+}
+
+/// Does one thing on this thread as root again, whose capabilities come back with the file system uid.
+pub fn as_root<T>(identity: &Identity, work: impl FnOnce() -> T) -> io::Result<T> {
+    set_for_files(0, 0)?;
+    let result = work();
+    if set_for_files(identity.uid, identity.gid).is_err() {
+        // Going on would do what callers ask as root.
+        std::process::abort();
+    }
+    Ok(result)
+}
+
+fn set_for_files(uid: u32, gid: u32) -> io::Result<()> {
+    nix::unistd::setfsgid(Gid::from_raw(gid));
+    nix::unistd::setfsuid(Uid::from_raw(uid));
     // The calls report nothing; an invalid id reads the present one.
-    if nix::unistd::setfsuid(Uid::from_raw(u32::MAX)).as_raw() == identity.uid {
+    if nix::unistd::setfsuid(Uid::from_raw(u32::MAX)).as_raw() == uid {
         Ok(())
     } else {
-        Err(io::Error::other(format!("the kernel refuses uid {}", identity.uid)))
+        Err(io::Error::other(format!("the kernel refuses uid {uid}")))
     }
 }

@@ -55,7 +55,7 @@ impl SetupError {
 pub fn prepare(config: &AgentConfig) -> Result<Identity, SetupError> {
     let identity = find_user(&config.user)?;
     if std::process::id() == 1 {
-        write_names(config)?;
+        write_names(&config.hostname, config.nameserver.as_deref(), config.address.as_deref())?;
         make_directory(Path::new(&identity.home), &identity)?;
         if let Some(work_dir) = &config.work_dir {
             make_directory(Path::new(work_dir), &identity)?;
@@ -96,14 +96,15 @@ fn find_user(wanted: &str) -> Result<Identity, SetupError> {
     }
 }
 
-fn write_names(config: &AgentConfig) -> Result<(), SetupError> {
+/// Writes the files that say what the sandbox is called. Runs as root.
+pub fn write_names(hostname: &str, nameserver: Option<&str>, address: Option<&str>) -> Result<(), SetupError> {
     let etc = Path::new("/etc");
     fs::create_dir_all(etc).map_err(|source| SetupError::write(etc, source))?;
-    write_file(&etc.join("hostname"), &format!("{}\n", config.hostname))?;
+    write_file(&etc.join("hostname"), &format!("{hostname}\n"))?;
     let hosts = etc.join("hosts");
     let present = fs::read_to_string(&hosts).unwrap_or_default();
-    write_file(&hosts, &hosts_text(&present, &config.hostname, config.address.as_deref()))?;
-    if let Some(nameserver) = &config.nameserver {
+    write_file(&hosts, &hosts_text(&present, hostname, address))?;
+    if let Some(nameserver) = nameserver {
         write_file(&etc.join("resolv.conf"), &format!("nameserver {nameserver}\n"))?;
     }
     Ok(())

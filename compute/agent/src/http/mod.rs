@@ -1,6 +1,7 @@
 //! The toolbox API as HTTP: listening, finding the handler, bodies and errors.
 
 pub mod body;
+pub mod connections;
 pub mod error;
 pub mod query;
 pub mod request;

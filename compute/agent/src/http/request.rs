@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
+use super::connections::ConnectionId;
 use super::error::{Failure, Kind};
 use super::query::Query;
 use crate::blocking;
@@ -20,6 +21,8 @@ const PIECES: usize = 4;
 pub struct Request {
     pub parts: Parts,
     pub query: Query,
+    /// The connection that it came on.
+    pub connection: ConnectionId,
     body: Incoming,
 }
 
@@ -31,10 +34,10 @@ pub enum Piece {
 }
 
 impl Request {
-    pub fn new(request: http::Request<Incoming>) -> Self {
+    pub fn new(request: http::Request<Incoming>, connection: ConnectionId) -> Self {
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query());
-        Self { parts, query, body }
+        Self { parts, query, connection, body }
     }
 
     pub fn header(&self, name: http::HeaderName) -> Option<&str> {

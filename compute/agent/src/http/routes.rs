@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
+use sebring_types::agent::{PREPARE_PATH, RESERVED_PATH, RESUMED_PATH};
 
 use super::error::{Failure, Place};
 use super::request::Request;
@@ -14,7 +15,7 @@ use crate::process::interpreter::api as interpreter;
 use crate::process::pty::api as pty;
 use crate::process::session::api as session;
 use crate::process::{code_run, execute};
-use crate::{desktop, files, git, system};
+use crate::{checkpoint, desktop, files, git, system};
 
 /// Answers any request; failures become the one shape that clients know.
 pub async fn answer(agent: Arc<Agent>, request: Request) -> Response {
@@ -41,6 +42,12 @@ async fn route(agent: Arc<Agent>, request: Request) -> Result<Response, Failure>
     let created = |()| response::empty(StatusCode::CREATED);
     let deleted = |()| response::empty(StatusCode::NO_CONTENT);
     match segments[..] {
+        [RESERVED_PATH, ..] => match path.as_str() {
+            PREPARE_PATH if post => Ok(checkpoint::prepare(&agent, &request)),
+            RESUMED_PATH if post => checkpoint::resumed(&agent, request.json().await?).map(ok),
+            _ => Err(no_such_route(&request.parts.method, &path)),
+        },
+
         ["process", "execute"] if post => response::json(&execute::execute(&agent, request.json().await?).await?),
         ["process", "code-run"] if post => response::json(&code_run::run(&agent, request.json().await?).await?),
 
@@ -137,8 +144,12 @@ async fn route(agent: Arc<Agent>, request: Request) -> Result<Response, Failure>
         ["port"] if get => response::json(&system::ports::list()),
         ["port", port, "in-use"] if get => response::json(&system::ports::in_use(port)?),
 
-        _ => Err(Failure::not_found(format!("no such route: {} {path}", request.parts.method))),
+        _ => Err(no_such_route(&request.parts.method, &path)),
     }
+}
+
+fn no_such_route(method: &Method, path: &str) -> Failure {
+    Failure::not_found(format!("no such route: {method} {path}"))
 }
 
 /// The path's parts, each decoded on its own, without empty ones at the ends.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::time::Instant;
 
+use super::connections::Connection;
 use super::request::Request;
 use super::routes;
 use crate::agent::Agent;
@@ -69,7 +70,8 @@ async fn accept(listener: UnixListener, agent: Arc<Agent>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(converse(stream, Arc::clone(&agent)));
+                let connection = Connection::new(stream, Arc::clone(&agent.connections));
+                tokio::spawn(converse(connection, Arc::clone(&agent)));
             }
             // The other side gave up, or there is no descriptor left; neither lasts.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -78,11 +80,12 @@ async fn accept(listener: UnixListener, agent: Arc<Agent>) {
 }
 
 /// One connection. When the other side closes it, the handler of its request is dropped where it waits.
-async fn converse(stream: UnixStream, agent: Arc<Agent>) {
+async fn converse(connection: Connection, agent: Arc<Agent>) {
+    let id = connection.id;
     let service = service_fn(|request| {
         let agent = Arc::clone(&agent);
-        async move { Ok::<_, Infallible>(routes::answer(agent, Request::new(request)).await) }
+        async move { Ok::<_, Infallible>(routes::answer(agent, Request::new(request, id)).await) }
     });
     // A broken connection is its client's affair.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(connection), service).with_upgrades().await;
 }

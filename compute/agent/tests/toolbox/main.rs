@@ -1,6 +1,7 @@
 //! The toolbox API, driven over the agent's socket. The agent runs as a child of the test, not as pid 1.
 
 mod agent;
+mod checkpoint;
 mod code_run;
 mod execute;
 mod files;
