@@ -56,8 +56,15 @@ mod tests {
     #[test]
     fn refuses_what_is_the_runners() {
         for tail in [
-            "/.sbx", "/.sbx/prepare", "//.sbx/x", "/%2esbx/x", "/.%73bx/x", "/%2E%73%62%78%2fx", "/.SBX/x",
-            "/files/../.sbx/x", "/./.sbx",
+            "/.sbx",
+            "/.sbx/prepare",
+            "//.sbx/x",
+            "/%2esbx/x",
+            "/.%73bx/x",
+            "/%2E%73%62%78%2fx",
+            "/.SBX/x",
+            "/files/../.sbx/x",
+            "/./.sbx",
         ] {
             assert!(read(tail).is_err(), "{tail}");
         }
