@@ -1,11 +1,16 @@
 //! What can go wrong in the store.
 
-/// The caller handles the first three; the rest mean that the database itself failed, and go to the log.
+use sebring_types::SandboxId;
+
+/// The caller handles the first four; the rest mean that the database itself failed, and go to the log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another sandbox, or key, of the organization has this name.
     #[error("the name is taken")]
     NameTaken,
+    /// The sandbox that it is to be linked to is being destroyed, or gone.
+    #[error("sandbox {0} is not wanted any more")]
+    ParentGone(SandboxId),
     /// The cursor is not one that this list handed out.
     #[error("the cursor is not valid for this list: start again without one")]
     InvalidCursor,

@@ -4,9 +4,10 @@
 //! `migrations/`, which run when the store is opened. One file per aggregate holds all SQL of its tables; the rest of
 //! the program sees records with typed ids.
 //!
-//! The store decides nothing. It does keep three promises for those who decide: a sandbox's name is unique in its
-//! organization while the sandbox is wanted, a state changes only from the state that the writer believes in
-//! ([`Sandboxes::transition`]), and of a key nothing but its digest is written.
+//! The store decides nothing. It does keep four promises for those who decide: a sandbox's name is unique in its
+//! organization while the sandbox is wanted, nothing is linked to a sandbox that is not wanted any more, a state changes
+//! only from the state that the writer believes in ([`Sandboxes::transition`]), and of a key nothing but its digest is
+//! written.
 #![forbid(unsafe_code)]
 
 pub mod api_keys;

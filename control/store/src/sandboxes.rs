@@ -12,7 +12,7 @@ use sqlx::AnyConnection;
 pub use list::{Filter, Page, PageRequest, Range, Sort};
 pub use record::Sandbox;
 
-use crate::sql::{Growing, Value, json};
+use crate::sql::{Columns, Growing, Value, json};
 use crate::{Error, Store, now};
 
 /// The table of sandboxes.
@@ -51,9 +51,14 @@ impl<'s> Sandboxes<'s> {
         Self { store }
     }
 
-    /// Writes a new sandbox and notes that its snapshot was used. [`Error::NameTaken`] when it is.
+    /// Writes a new sandbox and notes that its snapshot was used. [`Error::NameTaken`] when it is, and
+    /// [`Error::ParentGone`] when that which it is linked to is no longer wanted: who marks a sandbox as unwanted and then
+    /// asks for those linked to it gets all there will ever be.
     pub async fn insert(&self, sandbox: &Sandbox) -> Result<(), Error> {
         let mut transaction = self.store.write.begin().await?;
+        if let Some(parent) = sandbox.linked_to {
+            hold(&mut transaction, parent).await?;
+        }
         sandbox.insert(&mut transaction).await.map_err(Error::on_insert)?;
         write_labels(&mut transaction, sandbox.id, &sandbox.labels).await?;
         sqlx::query("UPDATE snapshots SET last_used_at = $1 WHERE name = $2")
@@ -93,6 +98,15 @@ impl<'s> Sandboxes<'s> {
     pub async fn all(&self) -> Result<Vec<Sandbox>, Error> {
         let rows = sqlx::query("SELECT * FROM sandboxes ORDER BY id").fetch_all(&self.store.read).await?;
         rows.iter().map(Sandbox::read).collect()
+    }
+
+    /// Those that are linked to a sandbox.
+    pub async fn linked_to(&self, parent: SandboxId) -> Result<Vec<SandboxId>, Error> {
+        let rows = sqlx::query("SELECT id FROM sandboxes WHERE linked_to = $1 ORDER BY id")
+            .bind(parent.to_string())
+            .fetch_all(&self.store.read)
+            .await?;
+        rows.iter().map(|row| Columns(row).parse("id")).collect()
     }
 
     /// Changes the state; none when the sandbox is gone or no longer has the state it should.
@@ -187,6 +201,16 @@ impl<'s> Sandboxes<'s> {
         sqlx::query("DELETE FROM sandboxes WHERE id = $1").bind(id.to_string()).execute(&self.store.write).await?;
         Ok(())
     }
+}
+
+/// Keeps a sandbox wanted until the transaction ends: a write that changes nothing, which both databases understand as a
+/// lock of the row.
+async fn hold(connection: &mut AnyConnection, id: SandboxId) -> Result<(), Error> {
+    let held = sqlx::query("UPDATE sandboxes SET version = version WHERE id = $1 AND desired_state <> 'destroyed'")
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    if held.rows_affected() == 1 { Ok(()) } else { Err(Error::ParentGone(id)) }
 }
 
 async fn write_labels(

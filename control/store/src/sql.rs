@@ -28,6 +28,11 @@ impl Columns<'_> {
         self.text(column)?.parse().map_err(|_| Error::Corrupt { column })
     }
 
+    pub fn optional_parse<T: FromStr>(&self, column: &'static str) -> Result<Option<T>, Error> {
+        let text = self.optional_text(column)?;
+        text.map(|text| text.parse().map_err(|_| Error::Corrupt { column })).transpose()
+    }
+
     pub fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T, Error> {
         serde_json::from_str(&self.text(column)?).map_err(|_| Error::Corrupt { column })
     }

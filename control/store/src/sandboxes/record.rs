@@ -30,6 +30,8 @@ pub struct Sandbox {
     /// Whether previews need no key.
     pub public: bool,
     pub network: NetworkSettings,
+    /// The sandbox that it shares a network with, and whose end is its own.
+    pub linked_to: Option<SandboxId>,
     pub resources: Resources,
     pub state: SandboxState,
     pub desired_state: DesiredState,
@@ -59,8 +61,8 @@ impl Sandbox {
             "INSERT INTO sandboxes (id, organization_id, name, snapshot, target, user_name, env, labels, is_public, \
              cpu, memory_gib, disk_gib, state, desired_state, error_reason, recoverable, auto_stop_interval, \
              auto_archive_interval, auto_delete_interval, auto_destroy_at, signing_key, created_at, updated_at, \
-             state_changed_at, last_activity_at, version, network) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-             $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)",
+             state_changed_at, last_activity_at, version, network, linked_to) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, \
+             $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)",
         )
         .bind(self.id.to_string())
         .bind(self.organization.to_string())
@@ -89,6 +91,7 @@ impl Sandbox {
         .bind(self.last_activity_at.as_millisecond())
         .bind(self.version)
         .bind(json(&self.network))
+        .bind(self.linked_to.map(|parent| parent.to_string()))
         .execute(connection)
         .await?;
         Ok(())
@@ -111,6 +114,7 @@ impl Sandbox {
             labels: row.json("labels")?,
             public: row.flag("is_public")?,
             network: row.json("network")?,
+            linked_to: row.optional_parse("linked_to")?,
             resources: Resources {
                 cpu: row.integer("cpu")?,
                 memory: row.integer("memory_gib")?,

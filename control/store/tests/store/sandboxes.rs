@@ -23,6 +23,7 @@ fn sandbox(organization: OrganizationId, name: &str) -> Sandbox {
         labels: BTreeMap::from([("team".to_owned(), name.to_owned()), ("x".to_owned(), "1".to_owned())]),
         public: false,
         network: Default::default(),
+        linked_to: None,
         resources: Resources { cpu: 1, memory: 2, disk: 3 },
         state: SandboxState::Creating,
         desired_state: DesiredState::Started,
@@ -102,6 +103,34 @@ async fn states_change_only_from_the_expected_one() {
         assert!(started.state_changed_at >= written.state_changed_at);
         assert_eq!(sandboxes.transition(written.id, start.clone()).await.expect("no failure"), None);
         assert_eq!(sandboxes.transition(SandboxId::generate(), start).await.expect("no failure"), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn links_lead_to_wanted_sandboxes_only() {
+    on_each(async |store, organization| {
+        let sandboxes = store.sandboxes();
+        let child = |name, parent| Sandbox { linked_to: Some(parent), ..sandbox(organization.id, name) };
+        let (parent, other) = (sandbox(organization.id, "parent"), sandbox(organization.id, "other"));
+        sandboxes.insert(&parent).await.expect("written");
+        sandboxes.insert(&other).await.expect("written");
+        let (first, second) = (child("first", parent.id), child("second", parent.id));
+        sandboxes.insert(&first).await.expect("written");
+        sandboxes.insert(&second).await.expect("written");
+        assert_eq!(sandboxes.get(first.id).await.expect("read"), Some(first.clone()));
+        assert_eq!(sandboxes.get(parent.id).await.expect("read"), Some(parent.clone()));
+        assert_eq!(sandboxes.linked_to(parent.id).await.expect("read"), [first.id, second.id]);
+        assert_eq!(sandboxes.linked_to(other.id).await.expect("read"), []);
+
+        let doomed = to(SandboxState::Creating, SandboxState::Destroying, DesiredState::Destroyed);
+        sandboxes.transition(parent.id, doomed).await.expect("written").expect("as it was");
+        for gone in [parent.id, SandboxId::generate()] {
+            let late = child("late", gone);
+            let refused = sandboxes.insert(&late).await.expect_err("refused");
+            assert!(matches!(refused, Error::ParentGone(id) if id == gone), "{refused}");
+            assert_eq!(sandboxes.get(late.id).await.expect("read"), None);
+        }
     })
     .await;
 }
