@@ -14,6 +14,9 @@ use crate::{Resources, SandboxId, SnapshotManifest};
 #[serde(rename_all = "camelCase")]
 pub struct SandboxSpec {
     pub id: SandboxId,
+    /// As its user knows it.
+    #[serde(default)]
+    pub name: String,
     /// A host name: 1 to 63 of `a-z 0-9 -`.
     pub hostname: String,
     /// The name of a snapshot that the runner holds.
@@ -25,6 +28,9 @@ pub struct SandboxSpec {
     pub resources: Resources,
     #[serde(default)]
     pub egress: Egress,
+    /// The sandbox it is linked to: the two, and all others that are linked to the same one, reach each other.
+    #[serde(default)]
+    pub linked_to: Option<SandboxId>,
 }
 
 /// Which addresses a sandbox may reach, beside what no sandbox may.

@@ -5,6 +5,8 @@
 
 pub mod claim;
 pub mod egress;
+pub mod links;
+mod names;
 mod nftables;
 pub mod policy;
 pub mod resolver;
@@ -12,6 +14,7 @@ mod subnet;
 
 pub use claim::Claim;
 pub use egress::Confined;
+pub use links::{Links, Member};
 pub use subnet::Subnet;
 
 /// The network could not be set up.
@@ -21,6 +24,8 @@ pub enum NetworkError {
     NoSubnet(String),
     #[error("nftables refused the rules, is the package nftables installed and the kernel's support there? {0}")]
     Policy(String),
+    #[error("the sandbox that it is to be linked to has {} running ones linked to it: delete some", links::CHILDREN)]
+    GroupFull,
     #[error("{what}: {source}")]
     Io { what: &'static str, source: std::io::Error },
 }

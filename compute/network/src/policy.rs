@@ -1,27 +1,30 @@
 //! What sandboxes may reach, as one nftables table per server.
 //!
-//! Default: the internet, and our resolver. Not: the host's own services, other sandboxes, addresses of cloud metadata
-//! services, any source address but their own, IPv6. A refusal is told at once, by ICMP, so that programs need not wait. The rules match interfaces by prefix, so that creating a sandbox
-//! changes none of them.
+//! Default: the internet, and our resolver. Not: the host's own services, sandboxes that it is not linked with, addresses of
+//! cloud metadata services, any source address but their own, IPv6. A refusal is told at once, by ICMP, so that programs
+//! need not wait. The rules match interfaces by prefix, so that creating a sandbox changes none of them.
+//!
+//! A link is a permission of its own: what a sandbox may reach outside does not limit it, unless that is nothing at all.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::egress::{ALLOWED, CLOSED, CONFINED};
-use crate::{Claim, Confined, NetworkError};
+use crate::links::LINKED;
+use crate::{Claim, Confined, Links, NetworkError};
 
-/// Never reachable: this network, loopback, link-local (where most clouds serve metadata), multicast and reserved ranges,
+/// Never reachable, beside addresses of sandboxes that ended: this network, loopback, link-local (where most clouds serve metadata), multicast and reserved ranges,
 /// and the metadata addresses that lie elsewhere (Alibaba, Azure, Oracle).
 const FORBIDDEN: &str = "0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3, 100.100.100.200, 168.63.129.16, \
                          192.0.0.192";
 
 /// Installs the rules in place of earlier ones, atomically, and lets the host forward packets.
 ///
-/// `running` are the rules of sandboxes that run already.
-pub fn install(claim: Claim, running: &[Confined]) -> Result<(), NetworkError> {
+/// `running` are the rules of sandboxes that run already, `links` are who of these reach each other.
+pub fn install(claim: Claim, running: &[Confined], links: &Links) -> Result<(), NetworkError> {
     let table = table(claim);
     let elements: String = running.iter().map(|confined| confined.declare(&table)).collect();
-    run(&(rules(claim) + &elements))?;
+    run(&(rules(claim) + &elements + &links.declare()))?;
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").map_err(NetworkError::io("IPv4 forwarding of the host"))
 }
 
@@ -47,6 +50,7 @@ table inet {table} {{
     set {CLOSED} {{ type ipv4_addr; }}
     set {CONFINED} {{ type ipv4_addr; }}
     set {ALLOWED} {{ type ipv4_addr . ipv4_addr; flags interval; }}
+    set {LINKED} {{ type ipv4_addr . ipv4_addr; }}
     chain input {{
         type filter hook input priority filter - 5; policy accept;
         iifname "{ours}" jump to_host
@@ -66,9 +70,10 @@ table inet {table} {{
     chain from_sandbox {{
         meta nfproto ipv6 drop
         fib saddr . iif oif missing drop
-        oifname "sbx*" reject with icmpx admin-prohibited
-        ip daddr {{ {FORBIDDEN} }} reject with icmpx admin-prohibited
         ip saddr @{CLOSED} reject with icmpx admin-prohibited
+        oifname "sbx*" ip daddr != @{CLOSED} ip saddr . ip daddr @{LINKED} accept
+        oifname "sbx*" reject with icmpx admin-prohibited
+        ip daddr {{ {FORBIDDEN}, {subnet} }} reject with icmpx admin-prohibited
         ip saddr @{CONFINED} ip saddr . ip daddr != @{ALLOWED} reject with icmpx admin-prohibited
     }}
     chain to_sandbox {{

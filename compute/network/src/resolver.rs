@@ -1,7 +1,9 @@
-//! Answers the sandboxes' name queries by asking the host's resolvers.
+//! Answers the sandboxes' name queries: those about linked sandboxes itself, the others by asking the host's resolvers.
 //!
-//! Messages pass unread: the host's resolvers decide, and an answer that names an address a sandbox must not reach does not
-//! open it, since the packet rules stand on their own.
+//! Their answers pass unread: one that names an address a sandbox must not reach does not open it, since the packet rules
+//! stand on their own.
+
+mod stream;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,17 +11,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::NetworkError;
+use crate::{Links, NetworkError, names};
 
 const PORT: u16 = 53;
 /// Of one attempt at one of the host's resolvers, which ask others themselves.
 const ATTEMPT: Duration = Duration::from_secs(3);
-/// A TCP connection may carry several queries.
-const CONNECTION: Duration = Duration::from_secs(30);
 /// Queries under way at once; more are dropped, as by any busy resolver.
 const CONCURRENT: usize = 1024;
 /// The largest message over UDP with EDNS that is in use.
@@ -32,24 +32,31 @@ const HEADER: usize = 12;
 pub struct Resolver {
     udp: Arc<UdpSocket>,
     tcp: TcpListener,
-    upstreams: Arc<[SocketAddr]>,
+    sources: Arc<Sources>,
+}
+
+/// Where answers come from.
+#[derive(Debug)]
+struct Sources {
+    links: Arc<Links>,
+    upstreams: Vec<SocketAddr>,
 }
 
 impl Resolver {
     /// Binds port 53 of the gateway's address.
-    pub async fn bind(gateway: Ipv4Addr) -> Result<Self, NetworkError> {
+    pub async fn bind(gateway: Ipv4Addr, links: Arc<Links>) -> Result<Self, NetworkError> {
         let upstreams = upstreams(Path::new("/etc/resolv.conf"));
         if upstreams.is_empty() {
             tracing::warn!("the host's /etc/resolv.conf names no resolver: sandboxes cannot resolve names");
         }
-        Self::bind_to((gateway, PORT).into(), upstreams).await
+        Self::bind_to((gateway, PORT).into(), Sources { links, upstreams }).await
     }
 
-    async fn bind_to(address: SocketAddr, upstreams: Vec<SocketAddr>) -> Result<Self, NetworkError> {
+    async fn bind_to(address: SocketAddr, sources: Sources) -> Result<Self, NetworkError> {
         let udp = UdpSocket::bind(address).await.map_err(NetworkError::io("UDP port of the resolver"))?;
         let bound = udp.local_addr().map_err(NetworkError::io("address of the resolver"))?;
         let tcp = TcpListener::bind(bound).await.map_err(NetworkError::io("TCP port of the resolver"))?;
-        Ok(Self { udp: Arc::new(udp), tcp, upstreams: upstreams.into() })
+        Ok(Self { udp: Arc::new(udp), tcp, sources: Arc::new(sources) })
     }
 
     /// Serves until dropped.
@@ -62,16 +69,16 @@ impl Resolver {
                     Ok((length, client)) => {
                         let Ok(permit) = free.clone().try_acquire_owned() else { continue };
                         let query = message[..length].to_vec();
-                        tokio::spawn(answer(self.udp.clone(), query, client, self.upstreams.clone(), permit));
+                        tokio::spawn(answer(self.udp.clone(), query, client, self.sources.clone(), permit));
                     }
                     // An earlier answer could not be delivered; that says nothing about the next query.
                     Err(error) => tracing::debug!(%error, "resolver socket"),
                 },
                 accepted = self.tcp.accept() => {
-                    if let Ok((stream, _)) = accepted
+                    if let Ok((stream, client)) = accepted
                         && let Ok(permit) = free.clone().try_acquire_owned()
                     {
-                        tokio::spawn(relay(stream, self.upstreams.clone(), permit));
+                        tokio::spawn(stream::converse(stream, client, self.sources.clone(), permit));
                     }
                 }
             }
@@ -83,19 +90,19 @@ async fn answer(
     socket: Arc<UdpSocket>,
     query: Vec<u8>,
     client: SocketAddr,
-    upstreams: Arc<[SocketAddr]>,
+    sources: Arc<Sources>,
     _permit: OwnedSemaphorePermit,
 ) {
     if query.len() < HEADER {
         return;
     }
-    let mut reply = None;
-    for upstream in upstreams.iter() {
+    let mut reply = names::answer(&sources.links, client.ip(), &query);
+    for upstream in &sources.upstreams {
+        if reply.is_some() {
+            break;
+        }
         match timeout(ATTEMPT, ask(*upstream, &query)).await {
-            Ok(Ok(message)) => {
-                reply = Some(message);
-                break;
-            }
+            Ok(Ok(message)) => reply = Some(message),
             Ok(Err(error)) => tracing::debug!(%upstream, %error, "resolver of the host failed"),
             Err(_) => tracing::debug!(%upstream, "resolver of the host did not answer"),
         }
@@ -129,15 +136,6 @@ fn server_failure(mut query: Vec<u8>) -> Vec<u8> {
     query
 }
 
-async fn relay(mut client: TcpStream, upstreams: Arc<[SocketAddr]>, _permit: OwnedSemaphorePermit) {
-    for upstream in upstreams.iter() {
-        if let Ok(Ok(mut stream)) = timeout(ATTEMPT, TcpStream::connect(upstream)).await {
-            let _ = timeout(CONNECTION, tokio::io::copy_bidirectional(&mut client, &mut stream)).await;
-            return;
-        }
-    }
-}
-
 /// The `nameserver` lines of `resolv.conf(5)`.
 fn upstreams(path: &Path) -> Vec<SocketAddr> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -152,17 +150,21 @@ fn upstreams(path: &Path) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
+    use crate::{Claim, Subnet};
 
     const QUERY: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01x\x00\x00\x01\x00\x01";
 
-    async fn ask_through(upstreams: Vec<SocketAddr>) -> Vec<u8> {
-        let resolver = Resolver::bind_to(([127, 0, 0, 1], 0).into(), upstreams).await.expect("bind");
+    /// A resolver with that of the host, and nobody linked.
+    async fn resolver(upstreams: Vec<SocketAddr>) -> SocketAddr {
+        let links = Links::new(Claim { place: 99, subnet: Subnet::new(10, 209) }, []);
+        let sources = Sources { links: Arc::new(links), upstreams };
+        let resolver = Resolver::bind_to(([127, 0, 0, 1], 0).into(), sources).await.expect("bind");
         let address = resolver.udp.local_addr().expect("address");
-        let serving = tokio::spawn(resolver.run());
-        let reply = ask(address, QUERY).await.expect("an answer");
-        serving.abort();
-        reply
+        tokio::spawn(resolver.run());
+        address
     }
 
     #[tokio::test]
@@ -175,13 +177,38 @@ mod tests {
             message[2] |= 0x80;
             upstream.send_to(&message[..length], from).await.expect("answer");
         });
-        let reply = ask_through(vec![address]).await;
+        let reply = ask(resolver(vec![address]).await, QUERY).await.expect("an answer");
         assert_eq!((reply[2] & 0x80, reply[3] & 0x0f), (0x80, 0));
     }
 
     #[tokio::test]
     async fn says_so_when_nobody_answers() {
-        let reply = ask_through(Vec::new()).await;
+        let reply = ask(resolver(Vec::new()).await, QUERY).await.expect("an answer");
         assert_eq!((&reply[..2], reply[3] & 0x0f), (&QUERY[..2], 2));
+    }
+
+    #[tokio::test]
+    async fn serves_a_stream_of_queries() {
+        let upstream = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = upstream.local_addr().expect("address");
+        tokio::spawn(async move {
+            // It answers some, hangs up on the second, and answers again.
+            for id in 1.. {
+                let (mut stream, _) = upstream.accept().await.expect("a connection");
+                let mut query = stream::read(&mut stream).await.expect("no failure").expect("a query");
+                query[2] |= 0x80;
+                if id != 2 {
+                    stream::write(&mut stream, &query).await.expect("answered");
+                }
+            }
+        });
+        let mut client = TcpStream::connect(resolver(vec![address]).await).await.expect("connected");
+        for (id, code) in [(1, 0), (2, 2), (3, 0)] {
+            stream::write(&mut client, &[&[0, id], &QUERY[2..]].concat()).await.expect("sent");
+            let reply = stream::read(&mut client).await.expect("no failure").expect("an answer");
+            assert_eq!((reply[1], reply[2] & 0x80, reply[3] & 0x0f), (id, 0x80, code), "query {id}");
+        }
+        stream::write(&mut client, b"short").await.expect("sent");
+        assert!(!matches!(stream::read(&mut client).await, Ok(Some(_))), "no message, no answer");
     }
 }

@@ -10,7 +10,7 @@ pub struct Subnet {
 
 impl Subnet {
     /// `first.second.0.0/16`.
-    pub fn new(first: u8, second: u8) -> Self {
+    pub const fn new(first: u8, second: u8) -> Self {
         Self { first_octets: [first, second] }
     }
 

@@ -25,12 +25,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for _ in 0..count {
             let spec = SandboxSpec {
                 id: SandboxId::generate(),
+                name: String::new(),
                 hostname: "boot".into(),
                 snapshot: snapshot.clone(),
                 user: None,
                 env: BTreeMap::new(),
                 resources: Resources::default(),
                 egress: Egress::Open,
+                linked_to: None,
             };
             let id = spec.id;
             let start = Instant::now();

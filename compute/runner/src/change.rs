@@ -1,8 +1,9 @@
 //! Changes to a sandbox that is there: its sizes, and what it may reach.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use sebring_network::{Claim, Confined, NetworkError};
+use sebring_network::{Claim, Confined, Member, NetworkError};
 use sebring_runtime::RuntimeError;
 use sebring_types::runner::{Egress, SandboxSpec};
 use sebring_types::{Resources, RunnerError, SandboxId};
@@ -13,6 +14,17 @@ use crate::runner::{Inner, internal};
 /// The network rule of a sandbox that runs in that slot.
 pub(crate) fn rule_of(claim: Claim, slot: u16, spec: &SandboxSpec) -> Confined {
     Confined { source: claim.subnet.address(slot), egress: spec.egress.clone() }
+}
+
+/// A running sandbox as those linked with it see it.
+pub(crate) fn member(address: Ipv4Addr, spec: &SandboxSpec) -> Member {
+    Member {
+        id: spec.id,
+        group: spec.linked_to.unwrap_or(spec.id),
+        name: spec.name.clone(),
+        hostname: spec.hostname.clone(),
+        address,
+    }
 }
 
 impl Inner {
@@ -76,8 +88,20 @@ impl Inner {
         }
     }
 
-    /// Takes the rule of an ended sandbox out of force, so that its address can be used again.
+    /// Puts the rule of a sandbox that is about to run in force, and links it with others that run.
+    pub(crate) fn admit(&self, confined: &Confined, spec: &SandboxSpec) -> Result<(), RunnerError> {
+        confined.replace(self.host.claim, &Egress::Open).map_err(network)?;
+        self.links.join(member(confined.source, spec)).map_err(|error| {
+            self.lift(confined.clone());
+            network(error)
+        })
+    }
+
+    /// Takes rule and links of an ended sandbox out of force, so that its address can be used again.
     pub(crate) fn lift(&self, confined: Confined) {
+        if let Err(error) = self.links.leave(confined.source) {
+            tracing::error!(%error, "links stay and may let the next sandbox with its address reach others");
+        }
         if let Err(error) = confined.lift(self.host.claim) {
             tracing::error!(%error, "a network rule stays and may confine the next sandbox with its address");
         }
@@ -95,5 +119,8 @@ fn refuse_smaller(error: RuntimeError) -> RunnerError {
 }
 
 pub(crate) fn network(error: NetworkError) -> RunnerError {
-    RunnerError::Internal(error.to_string())
+    match error {
+        NetworkError::GroupFull => RunnerError::Exhausted(error.to_string()),
+        _ => RunnerError::Internal(error.to_string()),
+    }
 }

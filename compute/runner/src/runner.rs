@@ -10,8 +10,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sebring_network::policy;
 use sebring_network::resolver::Resolver;
+use sebring_network::{Links, policy};
 use sebring_runtime::Context;
 use sebring_runtime::disk::MountedDisk;
 use sebring_types::runner::{AgentStream, Egress, Observation, Observed, SandboxSpec, StopMode};
@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::adopt;
 use crate::boot::{Boot, cgroup_name, cgroup_slot, refine};
-use crate::change::{network, rule_of};
+use crate::change::{member, rule_of};
 use crate::connect::connect;
 use crate::host::{Host, HostError};
 use crate::manifests::Manifests;
@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     manifests: Manifests,
     slots: Slots,
     spares: Spares,
+    /// Which running sandboxes reach each other.
+    pub(crate) links: Arc<Links>,
     sandboxes: RwLock<HashMap<SandboxId, Arc<Sandbox>>>,
     found: Vec<(SandboxId, Observed)>,
     /// Beyond two starts per CPU only the queue grows (measured).
@@ -50,16 +52,19 @@ pub(crate) struct Inner {
 impl LocalRunner {
     /// Adopts what an earlier server left and begins to serve. Needs a Tokio runtime.
     pub async fn start(host: Host) -> Result<Self, HostError> {
-        let resolver = Resolver::bind(host.claim.subnet.gateway()).await?;
-        tokio::spawn(resolver.run());
         let adopted = adopt::adopt(&host)?;
-        let mut rules = Vec::new();
+        let (mut rules, mut members) = (Vec::new(), Vec::new());
         for (sandbox, live) in &adopted {
             if let Some(live) = live {
-                rules.push(rule_of(host.claim, live.slot, &sandbox.record.lock().await.spec));
+                let spec = &sandbox.record.lock().await.spec;
+                rules.push(rule_of(host.claim, live.slot, spec));
+                members.push(member(host.claim.subnet.address(live.slot), spec));
             }
         }
-        policy::install(host.claim, &rules)?;
+        let links = Arc::new(Links::new(host.claim, members));
+        policy::install(host.claim, &rules, &links)?;
+        let resolver = Resolver::bind(host.claim.subnet.gateway(), links.clone()).await?;
+        tokio::spawn(resolver.run());
         // Of every sandbox that may run, also of those whose records can't be read.
         let in_use: Vec<u16> =
             host.cgroups.list().step("list of cgroups")?.iter().filter_map(|name| cgroup_slot(name)).collect();
@@ -69,6 +74,7 @@ impl LocalRunner {
             manifests: Manifests::default(),
             slots: Slots::start(host.claim, host.config.prepared, &in_use),
             spares: Spares::start(host.disks.clone(), host.config.prepared)?,
+            links,
             sandboxes: RwLock::default(),
             found: adopted.iter().map(|(sandbox, live)| (sandbox.id, observed(live.is_some()))).collect(),
             starts: Semaphore::new(2 * cpus),
@@ -220,7 +226,7 @@ impl Inner {
             let mounted = self.disk(&draft, disk)?;
             draft.loop_device = mounted.loop_device;
             let confined = rule_of(self.host.claim, slot.number, &draft.spec);
-            confined.replace(self.host.claim, &Egress::Open).map_err(network)?;
+            self.admit(&confined, &draft.spec)?;
             let boot = Boot { host: &self.host, spec: &draft.spec, manifest: &manifest, slot: &slot, disk: &mounted };
             let started = boot.run();
             // The sandbox's processes hold them now.
