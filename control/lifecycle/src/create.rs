@@ -39,6 +39,8 @@ pub struct NewSandbox {
     pub auto_delete_interval: i32,
     /// Minutes from now until it ends; 0 is off.
     pub ttl_minutes: u32,
+    /// Id or name of the sandbox it is linked to.
+    pub linked_to: Option<String>,
 }
 
 impl Lifecycle {
@@ -56,6 +58,7 @@ impl Lifecycle {
             self.parts.table.remove(sandbox.id);
             return Err(match error {
                 sebring_store::Error::NameTaken => Error::NameTaken(sandbox.name),
+                sebring_store::Error::ParentGone(parent) => Error::NotFound(parent.to_string()),
                 other => other.into(),
             });
         }
@@ -87,6 +90,7 @@ impl Lifecycle {
 
     async fn plan(&self, new: NewSandbox) -> Result<(Sandbox, SandboxSpec), Error> {
         let snapshot = self.resolve_snapshot(new.organization, new.snapshot.as_deref()).await?;
+        let linked_to = self.resolve_parent(&new).await?;
         let id = SandboxId::generate();
         let name = new.name.unwrap_or_else(|| id.to_string());
         let at = now();
@@ -97,12 +101,14 @@ impl Lifecycle {
         };
         let spec = SandboxSpec {
             id,
+            name: name.clone(),
             hostname: hostname(&name, id),
             snapshot: snapshot.name.clone(),
             user: new.user.clone(),
             env: new.env.clone(),
             resources,
             egress: new.network.egress(),
+            linked_to,
         };
         let ttl = (new.ttl_minutes > 0).then(|| at + SignedDuration::from_mins(new.ttl_minutes.into()));
         let sandbox = Sandbox {
@@ -117,6 +123,7 @@ impl Lifecycle {
             labels: new.labels,
             public: new.public,
             network: new.network,
+            linked_to,
             resources,
             state: SandboxState::Creating,
             desired_state: DesiredState::Started,

@@ -59,6 +59,7 @@ impl Lifecycle {
     }
 
     async fn destroy_to_the_end(&self, sandbox: &Sandbox) -> Result<(), Error> {
+        self.destroy_children(sandbox.id).await?;
         self.destroy_on_runner(sandbox.id).await?;
         let live = self.parts.table.of(sandbox);
         if live.turn.try_lock().is_err() {

@@ -34,6 +34,7 @@
 //!   destroys, and if an operation was under way, destroys again when that has ended.
 //! - An operation is a task of its own: a client that hangs up changes nothing.
 //! - Listeners hear of a state after it can be read, and never of an older one after a newer.
+//! - Sandboxes linked to another one end with it, see `links.rs`.
 //! - At start the store is compared with what the runner holds, see [`Lifecycle::start`].
 #![forbid(unsafe_code)]
 
@@ -44,6 +45,7 @@ mod deadline;
 mod destroy;
 mod error;
 mod lifecycle;
+mod links;
 mod live;
 pub mod machine;
 mod observe;

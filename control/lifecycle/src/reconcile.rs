@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `creating` | any | destroyed: nobody waits for the answer any more |
 //! | `destroying`, or wanted destroyed | any | destroyed |
+//! | linked to one of those, or to none that is there | any | destroyed |
 //! | wanted `stopped` | running | stopped |
 //! | any other | running | `started` |
 //! | any other | stopped | `stopped`; with a reason if it was to run |
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::lifecycle::Parts;
 use crate::live::Table;
 use crate::timers::Timers;
-use crate::{Action, Config, Error, Lifecycle};
+use crate::{Action, Config, Error, Lifecycle, links};
 
 /// Said of a sandbox that ended while the server was away.
 const ENDED: &str = "the sandbox ended while the server was not running";
@@ -74,10 +75,19 @@ impl Lifecycle {
 
     async fn reconcile(&self) -> Result<(), Error> {
         let mut held: HashMap<_, _> = self.parts.runner.inventory().await.into_iter().collect();
-        for sandbox in self.parts.store.sandboxes().all().await? {
-            self.parts.table.of(&sandbox);
+        let sandboxes = self.parts.store.sandboxes().all().await?;
+        let parents = links::parents(&sandboxes);
+        // All of them first: the end of one may be the end of others.
+        for sandbox in &sandboxes {
+            self.parts.table.of(sandbox);
+        }
+        for sandbox in sandboxes {
             let observed = held.remove(&sandbox.id);
-            self.settle(sandbox, observed).await?;
+            if sandbox.linked_to.is_some_and(|parent| !parents.contains(&parent)) {
+                self.settle_unwanted(sandbox).await?;
+            } else {
+                self.settle(sandbox, observed).await?;
+            }
         }
         for id in held.into_keys() {
             self.destroy_stray(id);
@@ -124,7 +134,11 @@ impl Lifecycle {
     async fn settle_unwanted(&self, sandbox: Sandbox) -> Result<(), Error> {
         let destroying = match sandbox.state {
             SandboxState::Destroying => sandbox,
-            _ => self.enter(&sandbox, Action::Destroy, SandboxState::Destroying, None).await?,
+            _ => match self.enter(&sandbox, Action::Destroy, SandboxState::Destroying, None).await {
+                // The end of its parent came first.
+                Err(Error::Overtaken(_)) => return Ok(()),
+                other => other?,
+            },
         };
         self.destroy_in_background(destroying);
         Ok(())

@@ -7,7 +7,7 @@ use sebring_store::sandboxes::Setting;
 use sebring_store::{Sandbox, Secret, now};
 use sebring_types::{NetworkSettings, OrganizationId, Resources, SandboxId, SandboxState};
 
-use crate::{Action, Error, Lifecycle};
+use crate::{Action, Error, Lifecycle, links};
 
 impl Lifecycle {
     /// Changes one property and what hangs on it.
@@ -17,8 +17,9 @@ impl Lifecycle {
         id_or_name: &str,
         setting: Setting,
     ) -> Result<Sandbox, Error> {
-        let id = self.get(organization, id_or_name).await?.id;
-        let changed = self.parts.store.sandboxes().set(id, setting).await?;
+        let sandbox = self.get(organization, id_or_name).await?;
+        links::check(&sandbox, &setting)?;
+        let changed = self.parts.store.sandboxes().set(sandbox.id, setting).await?;
         self.changed(changed, id_or_name)
     }
 

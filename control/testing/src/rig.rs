@@ -82,6 +82,7 @@ impl Rig {
             auto_archive_interval: 0,
             auto_delete_interval: -1,
             ttl_minutes: 0,
+            linked_to: None,
         }
     }
 
