@@ -55,6 +55,7 @@ pub struct CreateSandbox {
     pub queue_timeout: Option<i64>,
     pub volumes: Option<Vec<SandboxVolume>>,
     pub build_info: Option<CreateBuildInfo>,
+    /// Id or name of the sandbox to share a network with; then `autoDeleteInterval` must be 0.
     pub linked_sandbox: Option<String>,
     pub secrets: Option<Vec<BTreeMap<String, String>>>,
 }

@@ -63,6 +63,9 @@ pub struct Sandbox {
     /// RFC 3339.
     pub last_activity_at: String,
     pub sandbox_class: &'static str,
+    /// The sandbox that it is linked to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linked_sandbox_id: Option<String>,
     /// The toolbox of this sandbox is at this, a slash, its id.
     pub toolbox_proxy_url: String,
 }
@@ -113,6 +116,7 @@ impl Sandbox {
             updated_at: record.updated_at.to_string(),
             last_activity_at: record.last_activity_at.to_string(),
             sandbox_class: CLASS,
+            linked_sandbox_id: record.linked_to.map(|parent| parent.to_string()),
             toolbox_proxy_url: url.toolbox(),
         }
     }

@@ -26,7 +26,7 @@ const ANSWERS: [&str; 9] = [
 const WITHOUT_VALUE: [(&str, &[&str]); 8] = [
     ("one runner, which has no id of its own", &["runnerId", "initialRunnerId"]),
     ("the agent is part of the server", &["daemonVersion"]),
-    ("network rules come later", &["networkAllowList", "domainAllowList", "outboundProxyUrl", "linkedSandboxId"]),
+    ("network rules come later", &["networkAllowList", "domainAllowList", "outboundProxyUrl"]),
     ("no GPUs, so no spot sandboxes and no queue", &["gpuType", "spotEvictedAt", "queueTimedOutAt", "queueTimeout"]),
     ("images are not built yet", &["buildInfo", "imageName", "ref", "regionIds"]),
     ("no backups, no warm pools, no telemetry yet", &["backupCreatedAt", "warmPoolId", "otelEndpointOverride"]),

@@ -194,3 +194,27 @@ async fn list_item_has_every_field() {
          sandboxClass snapshot spot state target toolboxProxyUrl updatedAt user"
     );
 }
+
+#[tokio::test]
+async fn linked_sandboxes_name_each_other() {
+    let server = Server::new().await;
+    let parent = create(&server, json!({"name": "box"})).await;
+    assert!(parent.get("linkedSandboxId").is_none(), "{parent}");
+    let child = create(&server, json!({"name": "part", "linkedSandbox": "box", "autoDeleteInterval": 0})).await;
+    assert_eq!(child["linkedSandboxId"], parent["id"]);
+    let both = server.ask("GET", "/api/sandbox", None).await;
+    assert_eq!(names(&both.json).len(), 2);
+    for (body, status, part) in [
+        (json!({"linkedSandbox": "none", "autoDeleteInterval": 0}), 404, "sandbox with id or name none not found"),
+        (json!({"linkedSandbox": "part", "autoDeleteInterval": 0}), 400, "is itself linked to another sandbox"),
+        (json!({"linkedSandbox": "box"}), 400, "set autoDeleteInterval to 0"),
+        (json!({"linkedSandbox": "box", "autoDeleteInterval": 5}), 400, "set autoDeleteInterval to 0"),
+        (json!({"linkedSandbox": 1}), 400, "at linkedSandbox: invalid type: integer"),
+    ] {
+        let answer = server.ask("POST", "/api/sandbox", Some(&body.to_string())).await;
+        assert_eq!(answer.status.as_u16(), status, "{body} {}", answer.text);
+        assert!(answer.message().contains(part), "{body} {}", answer.message());
+    }
+    let answer = server.ask("POST", "/api/sandbox/part/autodelete/5", None).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
+}
