@@ -83,7 +83,7 @@ class Restored:
         shown = {
             "control": (place / "control", "nosuid,nodev,noexec"),
             "agent": (source.agent, "ro,nosuid,nodev"),
-            "devices": (source.data_dir / "mounts/dev", "ro,nosuid,noexec"),
+            "devices": (source.devices, "ro,nosuid,noexec"),
             "view": (place / "view", "ro,nosuid,nodev,noexec"),
         }
         order = {
