@@ -8,6 +8,7 @@ ROWS = [
     ("create, one after the other, p50", ("create", "loop", "p50_ms"), "ms", "≤ 10"),
     ("create, one after the other, p95", ("create", "loop", "p95_ms"), "ms", ""),
     ("`crun run` of the same files, in turn, p50", ("create", "crun_loop", "p50_ms"), "ms", ""),
+    ("`podman run` of the same files, in turn, p50", ("create", "podman_loop", "p50_ms"), "ms", ""),
     ("create, one each 50 ms, p50", ("create", "every_50_ms", "p50_ms"), "ms", "≤ 10"),
     ("create, one each 50 ms, p95", ("create", "every_50_ms", "p95_ms"), "ms", ""),
     ("`crun run`, one each 50 ms, in turn, p50", ("create", "crun_every_50_ms", "p50_ms"), "ms", ""),
@@ -29,6 +30,9 @@ ROWS = [
     ("download of 1 GiB", ("transfer", "download", "mb_per_s"), "MB/s", "≥ 1000"),
     ("… the server grew by", ("transfer", "download", "server_grew_mib"), "MiB", "≤ 16"),
     ("… the agent grew by", ("transfer", "download", "agent_grew_mib"), "MiB", "≤ 16"),
+    ("one TCP connection, sandbox → host", ("network", "from_sandbox_mb_per_s"), "MB/s", ""),
+    ("the same over a plain veth pair, in turn", ("network", "plain_veth_mb_per_s"), "MB/s", ""),
+    ("… the first of the second", ("network", "of_plain_percent"), "%", "≥ 90"),
     ("terminal, echo of a key typed at once, p50", ("toolbox", "terminal", "at_once", "p50_ms"), "ms", "≤ 1.5"),
     ("terminal, echo of a key typed at once, p95", ("toolbox", "terminal", "at_once", "p95_ms"), "ms", ""),
     ("terminal, echo of a key each 20 ms, p50", ("toolbox", "terminal", "every_20_ms", "p50_ms"), "ms", "≤ 1.5"),
@@ -66,8 +70,8 @@ def main(path):
         f"{machine['date']}; {machine['cpu']}, {machine['cores']} cores, {machine['memory']}; Linux {machine['kernel']}."
     )
     print("Made by `bench/run`; the raw results are in [last.json](last.json). The same command drifts by a third")
-    print("between minutes on shared machines: compare rows of one run only. `crun` makes an empty network namespace")
-    print("and no agent; its figures hold the start of its own process.\n")
+    print("between minutes on shared machines: compare rows of one run only. `crun` and `podman` make an empty network")
+    print("namespace and no agent; their figures hold the start of their own processes.\n")
     print("| what | measured | promised |\n|---|---|---|")
     for name, path, unit, promise in ROWS:
         value = find(results, path)

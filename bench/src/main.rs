@@ -1,11 +1,11 @@
-//! Measures a running server from outside, as its users meet it, beside `crun` on the same files.
+//! Measures a running server from outside, as its users meet it, beside `crun` and `podman` on the same files.
 //!
 //! Figures drift with the machine's other work, so what is compared runs in pairs, turn by turn, and medians are
 //! quoted. Results are one JSON document on standard output; `bench/report.py` makes the table of it.
 #![forbid(unsafe_code)]
 
+mod beside;
 mod connection;
-mod crun;
 mod figures;
 mod files;
 mod interpreter;
@@ -13,6 +13,7 @@ mod lifecycle;
 mod load;
 mod machine;
 mod memory;
+mod network;
 mod process;
 mod sandbox;
 mod terminal;
@@ -38,7 +39,7 @@ struct Arguments {
     /// Process id of the server, whose memory is watched
     #[arg(long, env = "SEBRING_PID")]
     pid: u32,
-    /// A snapshot's root file system, for crun; without it crun is left out
+    /// A snapshot's root file system, for crun and podman; without it they are left out
     #[arg(long)]
     rootfs: Option<PathBuf>,
     /// Sandboxes to create for each median
@@ -47,17 +48,17 @@ struct Arguments {
     /// Idle sandboxes to hold for the memory of one; 0 leaves it out
     #[arg(long, default_value_t = 0)]
     idle: usize,
-    /// Only these: create, process, lifecycle, memory, transfer, toolbox, load
+    /// Only these: create, process, lifecycle, memory, transfer, network, toolbox, load
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
 
-const PARTS: [&str; 7] = ["create", "process", "lifecycle", "memory", "transfer", "toolbox", "load"];
+const PARTS: [&str; 8] = ["create", "process", "lifecycle", "memory", "transfer", "network", "toolbox", "load"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    if let Some(bundle) = crun::asked_to_run() {
-        return crun::serve(&bundle);
+    if let Some(bundle) = beside::asked_to_run() {
+        return beside::serve(&bundle);
     }
     let arguments = Arguments::parse();
     if let Some(unknown) = arguments.only.iter().find(|part| !PARTS.contains(&part.as_str())) {
@@ -84,6 +85,7 @@ async fn measure(part: &str, target: &Target, arguments: &Arguments) -> Result<V
         "lifecycle" => lifecycle::stop_start_delete(target, arguments.turns / 4).await,
         "memory" => memory::agent_and_idle(target, arguments.idle).await,
         "transfer" => transfer::one_gib(target, arguments.pid).await,
+        "network" => network::throughput(target).await,
         "toolbox" => Ok(json!({
             "terminal": terminal::keystrokes(target, arguments.turns).await?,
             "interpreter": interpreter::executions(target, arguments.turns).await?,

@@ -18,7 +18,7 @@ use crate::figures::round;
 use crate::sandbox;
 
 const PORT: u16 = 5201;
-const SIZE: u64 = 2 << 30;
+const SIZE: u64 = 1 << 30;
 const TURNS: usize = 7;
 /// Of the plain pair; from the block for benchmarks (RFC 2544).
 const HERE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);

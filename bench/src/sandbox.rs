@@ -1,4 +1,4 @@
-//! From `POST /sandbox` to a sandbox whose agent answers, beside `crun run`.
+//! From `POST /sandbox` to a sandbox whose agent answers, beside `crun run` and `podman run`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use hyper::Method;
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::beside::{Beside, Runtime};
 use crate::connection::{Connection, Target};
-use crate::crun::Crun;
 use crate::figures::Figures;
 
 /// How far apart creates are in the second measurement: idle machines and those in a loop are different worlds.
@@ -27,24 +27,30 @@ pub async fn remove(connection: &mut Connection, id: &str) -> Result<Duration> {
     Ok(connection.timed_api(Method::DELETE, &format!("/sandbox/{id}"), "").await?.1)
 }
 
-/// Creates one after the other, in a loop and spread out, each followed by one `crun run`.
+/// Creates one after the other, in a loop and spread out, each followed by one `crun run`; some by one `podman run`.
 pub async fn create(target: &Target, rootfs: Option<&Path>, turns: usize) -> Result<Value> {
     let mut connection = target.connect().await?;
-    let mut crun = rootfs.map(Crun::spawn).transpose()?;
-    turn_by_turn(&mut connection, crun.as_mut(), WARM_UP, None).await?;
-    let (in_a_loop, crun_in_a_loop) = turn_by_turn(&mut connection, crun.as_mut(), turns, None).await?;
-    let (spread, crun_spread) = turn_by_turn(&mut connection, crun.as_mut(), turns, Some(APART)).await?;
+    let mut beside = rootfs.map(Beside::spawn).transpose()?;
+    let mut crun = beside.as_mut().map(|beside| (beside, Runtime::Crun));
+    turn_by_turn(&mut connection, &mut crun, WARM_UP, None).await?;
+    let (in_a_loop, crun_in_a_loop) = turn_by_turn(&mut connection, &mut crun, turns, None).await?;
+    let (spread, crun_spread) = turn_by_turn(&mut connection, &mut crun, turns, Some(APART)).await?;
+    // Some hundred milliseconds each.
+    let mut podman = crun.filter(|_| Beside::has_podman()).map(|(beside, _)| (beside, Runtime::Podman));
+    let turns = if podman.is_some() { turns / 10 } else { 0 };
+    let (_, podman_in_a_loop) = turn_by_turn(&mut connection, &mut podman, turns, None).await?;
     Ok(json!({
         "loop": in_a_loop.summary(),
         "every_50_ms": spread.summary(),
-        "crun_loop": crun.is_some().then(|| crun_in_a_loop.summary()),
-        "crun_every_50_ms": crun.is_some().then(|| crun_spread.summary()),
+        "crun_loop": rootfs.map(|_| crun_in_a_loop.summary()),
+        "crun_every_50_ms": rootfs.map(|_| crun_spread.summary()),
+        "podman_loop": podman.map(|_| podman_in_a_loop.summary()),
     }))
 }
 
 async fn turn_by_turn(
     connection: &mut Connection,
-    mut crun: Option<&mut Crun>,
+    beside: &mut Option<(&mut Beside, Runtime)>,
     turns: usize,
     apart: Option<Duration>,
 ) -> Result<(Figures, Figures)> {
@@ -58,11 +64,11 @@ async fn turn_by_turn(
         let (id, spent) = make(connection).await?;
         ours.add(spent);
         remove(connection, &id).await?;
-        if let Some(crun) = crun.as_deref_mut() {
+        if let Some((beside, runtime)) = beside {
             if apart.is_some() {
                 ticks.tick().await;
             }
-            theirs.add(crun.run().await?);
+            theirs.add(beside.run(*runtime).await?);
         }
     }
     Ok((ours, theirs))
