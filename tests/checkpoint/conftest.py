@@ -64,7 +64,7 @@ def checkpoint(request, sandbox, program, tmp_path):
     made = Checkpoint(program, source, tmp_path / "checkpoint")
     request.config.stash[TIMES][request.node.name] = made.times
     yield made
-    source.release()
+    source.freezer.release()
     made.remove()
 
 

@@ -36,12 +36,12 @@ def explain(log):
     return "\n".join(errors[:3] or lines[-10:])
 
 
-def dump(program, pid, freezer, images):
-    """Writes the processes below `pid`, frozen before, and leaves them frozen."""
+def dump(program, freezer, images):
+    """Writes the sandbox's processes, frozen before, and leaves them frozen."""
     images.mkdir()
     command = [
-        program, "dump", "--tree", str(pid), "--images-dir", images, "--log-file", "dump.log",
-        "--freeze-cgroup", freezer, "--leave-running",
+        program, "dump", "--tree", str(freezer.pid), "--images-dir", images, "--log-file", "dump.log",
+        "--freeze-cgroup", freezer.group, "--leave-running",
         "--skip-in-flight", "--network-lock", "skip", "--ghost-limit", "64M", *COMMON,
         *(f"--external=mnt[{path}]:{name}" for path, name in EXTERNAL.items()),
     ]  # fmt: skip

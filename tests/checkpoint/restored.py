@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import criu
-from source import CGROUPS, LIMITS, group
+from source import CGROUPS, LIMITS, Freezer, group
 
 HERE = Path(__file__).parent
 PR_SET_CHILD_SUBREAPER = 36
@@ -30,8 +30,8 @@ class Checkpoint:
     def take(self):
         """Leaves the source frozen."""
         steps = {
-            "freeze": self.source.freeze,
-            "dump": lambda: criu.dump(self.program, self.source.pid, self.source.freezer, self.directory / "images"),
+            "freeze": self.source.freezer.freeze,
+            "dump": lambda: criu.dump(self.program, self.source.freezer, self.directory / "images"),
             "disk clone": self._clone,
         }
         for name, step in steps.items():
@@ -78,11 +78,14 @@ class Restored:
         # Open to the agent until it has bound its socket.
         (place / "control").mkdir(mode=0o700)
         os.chown(place / "control", self.base, self.base)
+        # CRIU opens the program as root inside, who may not read the host's.
+        shutil.copy2(source.agent, place / "agent")
+        os.chown(place / "agent", self.base, self.base)
         criu.with_ids(self.checkpoint.directory / "images", place / "images", self.base)
         # As the runtime shows them (compute/runtime/src/launch.rs).
         shown = {
             "control": (place / "control", "nosuid,nodev,noexec"),
-            "agent": (source.agent, "ro,nosuid,nodev"),
+            "agent": (place / "agent", "ro,nosuid,nodev"),
             "devices": (source.devices, "ro,nosuid,noexec"),
             "view": (place / "view", "ro,nosuid,nodev,noexec"),
         }
@@ -130,12 +133,31 @@ class Restored:
     def groups(self):
         return {name: group(self.pid, name) for name in LIMITS}
 
+    def dump(self):
+        """Writes images of it once more, for nobody."""
+        freezer = Freezer(f"sebring-checkpoint-{self.place.name}", self.pid)
+        try:
+            freezer.freeze()
+            criu.dump(self.checkpoint.program, freezer, self.place / "images-of-the-copy")
+        finally:
+            freezer.release()
+
     def remove(self):
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
         subprocess.run(["ip", "netns", "delete", self.outside])
         for directory in self.cgroups.values():
-            if directory.exists():
-                directory.rmdir()
+            remove_group(directory)
         Path(f"{self.checkpoint.source.server_root}{self.disk}").unlink(missing_ok=True)
+
+
+def remove_group(directory):
+    """The kernel lets go of a group shortly after its last process has ended, and tells nobody."""
+    end = time.monotonic() + 5
+    while directory.exists():
+        try:
+            directory.rmdir()
+        except OSError:
+            assert time.monotonic() < end, (directory / "cgroup.procs").read_text()
+            time.sleep(0.01)

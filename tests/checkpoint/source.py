@@ -33,6 +33,41 @@ def group(pid, controller):
     raise AssertionError(f"no {controller} on version 1")
 
 
+class Freezer:
+    """Stops and wakes all processes of a sandbox, by a group made for this: the server leaves this hierarchy of version 1
+    alone."""
+
+    def __init__(self, name, pid):
+        self.group, self.pid = CGROUPS / "freezer" / name, pid
+
+    def freeze(self):
+        self.group.mkdir()
+        members, joined = group(self.pid, "memory") / "cgroup.procs", self.group / "cgroup.procs"
+        # Children are born where their parents are, so nobody is missed in the end.
+        while left := set(members.read_text().split()) - set(joined.read_text().split()):
+            for pid in left:
+                try:
+                    joined.write_text(pid)
+                except ProcessLookupError:
+                    continue
+        state = self.group / "freezer.state"
+        state.write_text("FROZEN")
+        # The kernel counts its tasks when it is asked.
+        while state.read_text() != "FROZEN\n":
+            continue
+
+    def thaw(self):
+        (self.group / "freezer.state").write_text("THAWED")
+
+    def release(self):
+        """Undoes `freeze` altogether."""
+        if self.group.exists():
+            self.thaw()
+            for pid in (self.group / "cgroup.procs").read_text().split():
+                (CGROUPS / "freezer/cgroup.procs").write_text(pid)
+            self.group.rmdir()
+
+
 class Source:
     """A sandbox of the server under test."""
 
@@ -62,7 +97,7 @@ class Source:
         rootfs = (self.data_dir / f"snapshots/{snapshot}/rootfs").resolve()
         self.layers = [*self.data_dir.glob(f"layers/*/{snapshot}"), rootfs]
         self.limits = {name: (group(self.pid, name) / limit).read_text() for name, limit in LIMITS.items()}
-        self.freezer = CGROUPS / "freezer" / f"sebring-checkpoint-{sandbox_id}"
+        self.freezer = Freezer(f"sebring-checkpoint-{sandbox_id}", self.pid)
 
     def _network(self):
         """The address inside, and the gateway's."""
@@ -72,34 +107,6 @@ class Source:
             return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)[0]
 
         return show("address", "show", "eth0")["addr_info"][0]["local"], show("route", "show", "default")["gateway"]
-
-    def freeze(self):
-        """Stops every process, in a group made for this: version 1 freezes by a hierarchy that the server leaves alone."""
-        self.freezer.mkdir()
-        members, joined = group(self.pid, "memory") / "cgroup.procs", self.freezer / "cgroup.procs"
-        # Children are born where their parents are, so nobody is missed in the end.
-        while left := set(members.read_text().split()) - set(joined.read_text().split()):
-            for pid in left:
-                try:
-                    joined.write_text(pid)
-                except ProcessLookupError:
-                    continue
-        state = self.freezer / "freezer.state"
-        state.write_text("FROZEN")
-        # The kernel counts its tasks when it is asked.
-        while state.read_text() != "FROZEN\n":
-            continue
-
-    def thaw(self):
-        (self.freezer / "freezer.state").write_text("THAWED")
-
-    def release(self):
-        """Undoes `freeze` altogether."""
-        if self.freezer.exists():
-            self.thaw()
-            for pid in (self.freezer / "cgroup.procs").read_text().split():
-                (CGROUPS / "freezer/cgroup.procs").write_text(pid)
-            self.freezer.rmdir()
 
     def clone_disk(self, name):
         """Copies the writable layer of the frozen sandbox; answers the path, which is valid for the server."""

@@ -7,9 +7,16 @@ agent, the mounts and the namespaces as these tests do.
 import pytest
 from criu import EXTERNAL
 from source import mounts, status
-from toolbox import Toolbox
+from toolbox import Toolbox, prepare
 
 SECURITY = ("Seccomp", "Seccomp_filters", "NoNewPrivs", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+# What root inside may try on what holds the sandbox.
+WEAKEN = """
+for change in dev:/ rw:/dev rw:/.sbx/bin/agent; do
+    sudo mount -o remount,bind,${change%%:*} ${change#*:} 2>/dev/null && echo $change || echo no
+done
+sudo cat /proc/1/environ 2>/dev/null && echo traced || echo no
+"""
 LINES = "awk '$1 != NR { bad = 1 } END { print bad ? \"gap\" : NR }' journal"
 
 
@@ -21,12 +28,12 @@ def test_a_sandbox_goes_on_in_another_place(api, sandbox, checkpoint, restore, s
     web = inside.web()
     with inside.terminal("/process/pty/create-connect?id=one") as terminal:
         terminal.type("X=42; cd /tmp; echo en''d\n", "end\r\n")
-        Toolbox.at(source.socket).post("/.sbx/prepare")
+        prepare(source.socket)
         assert terminal.is_closed()
     table, security = mounts(source.pid), status(source.pid, *SECURITY)
 
     checkpoint.take()
-    source.thaw()
+    source.freezer.thaw()
     if not source_goes_on:
         assert api.delete(f"/sandbox/{made['id']}").status_code == 200
     copy = restore()
@@ -47,6 +54,11 @@ def test_a_sandbox_goes_on_in_another_place(api, sandbox, checkpoint, restore, s
     assert copy.ids() == (copy.base, 65536)
     assert copy.base != source.base
     assert copy.groups() == copy.cgroups
+    assert restored.run(WEAKEN) == "no\n" * 4
+
+    prepare(copy.socket)
+    copy.dump()
+    goes_on(restored, web, remembered=43)
 
     if source_goes_on:
         assert inside.run("hostname; echo $WHO").split() == [made["id"], "source"]
@@ -66,7 +78,7 @@ def test_a_connection_from_outside_prevents_a_checkpoint(sandbox, checkpoint):
         terminal.type("X=42; cd /tmp; echo en''d\n", "end\r\n")
         with pytest.raises(AssertionError, match="Unix socket"):
             checkpoint.take()
-        checkpoint.source.thaw()
+        checkpoint.source.freezer.thaw()
         terminal.type("echo still$X\n", "still42\r\n")
     goes_on(inside, web)
 

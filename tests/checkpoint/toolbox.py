@@ -1,6 +1,7 @@
 """A sandbox's agent, by its socket on the host or by the server's proxy: the same API."""
 
 import json
+import socket
 import time
 
 import httpx
@@ -43,6 +44,16 @@ class Toolbox:
                 assert frame["type"] == "stdout", frame
                 output += frame["text"]
         return output
+
+
+def prepare(path):
+    """Has an agent close its connections. This one too: its end says that they are closed, not the answer before it."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE)
+        connection.connect(str(path))
+        connection.sendall(b"POST /.sbx/prepare HTTP/1.1\r\nHost: sandbox\r\nContent-Length: 0\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
 
 
 class Terminal:
