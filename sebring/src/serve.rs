@@ -14,7 +14,7 @@ use sebring_images::DEFAULT_SNAPSHOT;
 use sebring_lifecycle::Lifecycle;
 use sebring_runner::{Host, LocalRunner, RunnerConfig};
 use sebring_store::{Secret, Store};
-use sebring_types::Resources;
+use sebring_types::{Isolation, Resources};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -42,6 +42,10 @@ pub struct Options {
     /// Certificates (PEM) that sandboxes trust beside their image's own, for networks that inspect TLS.
     #[arg(long, value_name = "FILE", env = "SEBRING_CA_BUNDLE")]
     ca_bundle: Option<PathBuf>,
+    /// How far sandboxes are confined whose snapshot does not say: `system` (root inside may mount file systems and run
+    /// containers) or `strict`.
+    #[arg(long, value_name = "PROFILE", default_value_t, env = "SEBRING_ISOLATION")]
+    isolation: Isolation,
     /// Write a line to this descriptor once the API answers.
     #[arg(long, value_name = "FD")]
     ready_fd: Option<u32>,
@@ -60,6 +64,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     );
     let mut config = RunnerConfig::new(&options.data.path);
     config.ca_bundle.clone_from(&options.ca_bundle);
+    config.isolation = options.isolation;
     if let Some(dir) = &options.snapshot_dir {
         config.layout.snapshot_dir.clone_from(dir);
     }

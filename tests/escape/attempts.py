@@ -4,7 +4,9 @@ The host gives them what an attacker would guess or look up, in the environment:
 (a word in the arguments of a process on the host), ABSTRACT (a listener in the host's network namespace), PORT and
 ADDRESSES (a listener on all of the host's addresses), METADATA (an address that answers on PORT), LINK (the
 hardware address of a network interface of the host), DISK (major and minor of the host's disk), HANDLES (a mounted
-host directory), AGENT (the process that serves the sandbox).
+host directory), AGENT (the process that serves the sandbox), TERMINAL (a terminal of the host), NEIGHBOUR (the
+control directory of another sandbox, on the host). A key, a table of the packet filter and an entry of binfmt_misc are
+called VICTIM too.
 
 What they write is what was there before, so that one which succeeds does no harm.
 """
@@ -32,8 +34,76 @@ SHELL = {
         mkdir -p /tmp/cg && mount -t cgroup -o none,name=escape c /tmp/cg && echo /bin/true > /tmp/cg/release_agent &&
             echo ESCAPED; umount /tmp/cg""",
     "cgroup-controllers-of-the-host": """
-        mkdir -p /tmp/cg && mount -t cgroup -o memory m /tmp/cg && ls /tmp/cg | grep -q memory && echo ESCAPED
-        umount /tmp/cg""",
+        mkdir -p /tmp/cg && mount -t cgroup -o memory m /tmp/cg && mkdir /tmp/cg/escape && echo ESCAPED
+        rmdir /tmp/cg/escape; umount /tmp/cg""",
+    "cgroup-release-agent-in-namespaces": """
+        mkdir -p /tmp/cg
+        for in in "" "unshare --user --map-root-user --mount --cgroup"; do
+            $in sh -c 'for kind in memory pids cpu devices freezer; do
+                mount -t cgroup -o $kind c /tmp/cg && v=$(cat /tmp/cg/release_agent) &&
+                    printf %s "$v" > /tmp/cg/release_agent && echo ESCAPED
+                umount /tmp/cg
+            done'
+        done""",
+    "cgroup-hierarchy-of-the-host": """
+        mkdir -p /tmp/cg && mount -t cgroup2 c /tmp/cg && mkdir /tmp/cg/escape && [ -e /tmp/cg/escape/cgroup.procs ] &&
+            [ "$(cat /tmp/cg/cgroup.type 2>/dev/null || echo root)" = root ] && echo ESCAPED
+        rmdir /tmp/cg/escape; umount /tmp/cg""",
+    "capabilities-regained-in-a-user-namespace": """
+        for in in "" "unshare --user --map-root-user --mount"; do
+            $in sh -c 'rm -f /tmp/d; mknod /tmp/d b $DISK && head -c 1024 /tmp/d | wc -c | grep -q 1024 && echo ESCAPED
+                f=/proc/sys/vm/drop_caches; v=/proc/sys/vm/swappiness; cat $v > $v && echo ESCAPED'
+        done; rm -f /tmp/d""",
+    "masks-taken-off": """
+        for f in /proc/kcore /proc/kmsg /proc/timer_list /proc/keys /proc/sysrq-trigger /proc/irq /proc/sys /sys/firmware; do
+            umount $f 2>/dev/null; mount -o remount,rw,bind $f 2>/dev/null
+        done
+        for f in /proc/kcore /proc/timer_list; do [ "$(head -c 1 $f | wc -c)" = 1 ] && echo ESCAPED; done
+        for f in /proc/irq/default_smp_affinity /proc/sys/kernel/panic; do v=$(cat $f) && echo "$v" > $f && echo ESCAPED; done""",
+    "masks-missing-in-a-fresh-proc": """
+        mkdir -p /tmp/p && mount -t proc p /tmp/p
+        for f in /tmp/p/kcore /tmp/p/timer_list; do [ "$(head -c 1 $f | wc -c)" = 1 ] && echo ESCAPED; done
+        for p in /tmp/p/[0-9]*; do [ -e "$p/root$MARKER" ] && echo ESCAPED; done
+        umount /tmp/p""",
+    "devices-of-the-image-made-usable": """
+        mount -o remount,bind,dev / 2>/dev/null
+        awk '$5 == "/" { found = $6 !~ /nodev/ } END { exit !found }' /proc/self/mountinfo && echo ESCAPED""",
+    "shared-devices-directory-is-writable": """
+        mount -o remount,rw,bind /dev 2>/dev/null
+        touch /dev/escape && echo ESCAPED; rm -f /dev/escape""",
+    "what-mounts-hide": """
+        for m in /dev /.sbx/ctl /.sbx/bin/agent; do umount $m && mount -t tmpfs t $m && echo ESCAPED; done
+        [ -d /.sbx/ctl ] && mkdir -p /tmp/c && mount --move /.sbx/ctl /tmp/c && echo ESCAPED && mount --move /tmp/c /.sbx/ctl""",
+    "control-socket-replaced-by-a-link": """
+        mount -o remount,rw,bind /.sbx/ctl 2>/dev/null
+        ln -s /run/docker.sock /.sbx/ctl/agent.new && echo ESCAPED; rm -f /.sbx/ctl/agent.new""",
+    "set-user-id-program-for-the-host": """
+        cp /bin/true /.sbx/ctl/program && chmod u+s /.sbx/ctl/program && [ -u /.sbx/ctl/program ] && echo ESCAPED
+        rm -f /.sbx/ctl/program""",
+    "agent-of-another-sandbox": """
+        for p in /proc/[0-9]*; do
+            cd "$p/root$NEIGHBOUR" 2>/dev/null && python3 -c '
+import socket
+s = socket.socket(socket.AF_UNIX)
+s.connect("agent.sock")
+print("ESCAPED")' && break
+        done""",
+    "agent-namespaces": """
+        for kind in user mnt pid net; do [ "$(readlink /proc/$AGENT/ns/$kind)" ] && echo ESCAPED; done""",
+    "formats-of-the-host": """
+        mkdir -p /tmp/b && mount -t binfmt_misc b /tmp/b && [ -e "/tmp/b/$VICTIM" ] && echo ESCAPED; umount /tmp/b""",
+    "keys-of-the-host": """grep -q "$VICTIM" /proc/keys && echo ESCAPED""",
+    "names-that-lead-to-the-host": """
+        cp /etc/hosts /tmp/hosts
+        for a in $ADDRESSES $METADATA; do echo "$a rebind-$a.example" >> /etc/hosts; done
+        for a in $ADDRESSES $METADATA; do
+            [ $a = 127.0.0.1 ] || python3 -c '
+import os, socket, sys
+if socket.create_connection((sys.argv[1], int(os.environ["PORT"])), timeout=2).recv(1):
+    print("ESCAPED")' rebind-$a.example &
+        done
+        wait
+        cat /tmp/hosts > /etc/hosts""",
     "raw-disk": "mknod /tmp/disk b $DISK && head -c 1024 /tmp/disk | wc -c | grep -q 1024 && echo ESCAPED; rm -f /tmp/disk",
     "kernel-log": "dmesg | grep -q . && echo ESCAPED",
     "kernel-memory": "mknod /tmp/kmem c 1 1 && head -c 1 /tmp/kmem | wc -c | grep -q 1 && echo ESCAPED; rm -f /tmp/kmem",
@@ -52,7 +122,7 @@ SHELL = {
         umount /tmp/m 2>/dev/null; rm -f /tmp/d""",
     "agent-program-is-writable": """
         for f in /.sbx/bin/agent /proc/1/exe; do
-            mount -o remount,rw,bind /.sbx/bin/agent 2>/dev/null
+            mount -o remount,rw,bind /.sbx/bin/agent 2>/dev/null; umount /.sbx/bin/agent 2>/dev/null
             : >> $f && echo ESCAPED
         done""",
     "agent-program-is-replaceable": "mv /.sbx/bin/agent /tmp/moved && mv /tmp/moved /.sbx/bin/agent && echo ESCAPED",
@@ -64,6 +134,7 @@ SHELL = {
     "root-is-root-outside": "awk '$2 == 0 { found = 1 } END { exit !found }' /proc/self/uid_map && echo ESCAPED",
     "clock": 'date -s "@$(date +%s)" >/dev/null && echo ESCAPED',
     "more-memory-than-allowed": """
+        mount -o remount,rw,bind /sys/fs/cgroup 2>/dev/null
         for f in /sys/fs/cgroup/pids/escape /sys/fs/cgroup/escape; do mkdir $f && echo ESCAPED && rmdir $f; done
         for f in /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max; do
             v=$(cat $f) && echo "$v" > $f && echo ESCAPED
@@ -107,12 +178,15 @@ print("ESCAPED")
 """,
     "host-ports": """
 import os, socket
-for address in os.environ["ADDRESSES"].split() + ["127.0.0.1"]:
+from concurrent.futures import ThreadPoolExecutor
+def knock(address):
     try:
         if socket.create_connection((address, int(os.environ["PORT"])), timeout=2).recv(1):
             print("ESCAPED", address)
     except OSError:
         pass
+with ThreadPoolExecutor() as pool:
+    list(pool.map(knock, os.environ["ADDRESSES"].split() + ["127.0.0.1"]))
 """,
     "metadata-address": """
 import os, socket
@@ -154,6 +228,44 @@ call(298, ctypes.create_string_buffer(struct.pack("=IIQ", 1, 112, 0), 112), 0, -
     "kexec": _SYSCALL + "call(246, 0, 0, 0, 0)",
     "swap": _SYSCALL + "open('/tmp/swap', 'w'); call(168, b'/tmp/swap')",
     "reboot": _SYSCALL + "call(169, 0xfee1dead, 672274793, 0, 0)",
+    "terminal-of-the-host": """
+import fcntl, os, termios
+fd = os.open(os.environ["TERMINAL"], os.O_RDWR | os.O_NOCTTY)
+fcntl.ioctl(fd, termios.TIOCSTI, b"x")
+print("ESCAPED")
+""",
+    "packet-filter-of-the-host": """
+import os, socket, struct
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+# NFT_MSG_GETTABLE, all of them.
+s.sendto(struct.pack("=IHHII", 20, 10 << 8 | 1, 0x301, 1, 0) + struct.pack("=BBH", 0, 0, 0), (0, 0))
+if os.environ["VICTIM"].encode() in s.recv(1 << 16):
+    print("ESCAPED")
+""",
+    "links-of-the-host-by-netlink": """
+import os, socket, struct
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+# RTM_GETLINK, all of them.
+s.sendto(struct.pack("=IHHII", 32, 18, 0x301, 1, 0) + bytes(16), (0, 0))
+s.settimeout(1)
+while not (part := s.recv(1 << 16))[4:6] == b"\\3\\0":
+    if bytes.fromhex(os.environ["LINK"].replace(":", "")) in part:
+        print("ESCAPED")
+""",
+    "trace-the-agent": _SYSCALL
+    + """
+pid = int(os.environ["AGENT"])
+if libc.ptrace(16, pid, 0, 0) == 0:
+    os.waitpid(pid, 0)
+    libc.ptrace(17, pid, 0, 0)
+    print("ESCAPED")
+""",
+    "descriptors-of-the-agent": _SYSCALL
+    + """
+pid = os.pidfd_open(int(os.environ["AGENT"]))
+if libc.syscall(438, pid, 0, 0) >= 0:
+    print("ESCAPED")
+""",
     "open-by-vsock": """
 import socket
 try:

@@ -1,4 +1,5 @@
-"""Each way out is tried for real, inside a sandbox, where it fails, and without protection, where it succeeds.
+"""Each way out is tried for real, inside a sandbox of each profile, where it fails, and without protection, where it
+succeeds.
 
 The second half is what makes the first one mean something: an attempt that could never succeed proves nothing.
 """

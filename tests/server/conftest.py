@@ -31,7 +31,8 @@ def _free_port():
 class Server:
     """One server; the same port, key and data directory over all its lives."""
 
-    def __init__(self, data_dir):
+    def __init__(self, data_dir, *options):
+        self.options = options
         self.binary = _required("SEBRING_BIN")
         self.data_dir = data_dir
         self.port = _free_port()
@@ -54,7 +55,7 @@ class Server:
         with open(self.data_dir / f"life-{self.lives}.log", "wb") as log:
             self.process = subprocess.Popen(
                 [self.binary, "serve", "--data-dir", self.data_dir, "--snapshot-dir", self.lender,
-                 "--listen", f"127.0.0.1:{self.port}", "--ready-fd", str(writer)],
+                 "--listen", f"127.0.0.1:{self.port}", "--ready-fd", str(writer), *self.options],
                 env={**os.environ, "SEBRING_API_KEY": self.key},
                 pass_fds=[writer],
                 stdout=log,

@@ -6,11 +6,13 @@
 
 pub mod agent;
 pub mod id;
+pub mod isolation;
 pub mod runner;
 pub mod sandbox;
 pub mod snapshot;
 
 pub use id::{ApiKeyId, OrganizationId, SandboxId, SnapshotId};
+pub use isolation::Isolation;
 pub use runner::{Runner, RunnerError};
 pub use sandbox::{DesiredState, NetworkSettings, Resources, SandboxState};
 pub use snapshot::SnapshotManifest;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Resources, SnapshotId};
+use crate::{Isolation, Resources, SnapshotId};
 
 /// Stored as `manifest.json` beside the snapshot's root file system; written last, so that its presence means
 /// that the files are complete.
@@ -33,4 +33,8 @@ pub struct SnapshotManifest {
     pub architecture: String,
     #[serde(default)]
     pub resources: Resources,
+    /// Of its sandboxes, from their next start; the server's own setting when absent. Only who administers the server
+    /// writes this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
 }

@@ -273,6 +273,7 @@ impl Build<'_> {
             work_dir: Some("/home/daytona".to_owned()),
             architecture: ARCH.to_owned(),
             resources: Resources::default(),
+            isolation: None,
         };
         let published = store.publish(&self.dir, fingerprint, &manifest)?;
         for phase in Phase::ALL {

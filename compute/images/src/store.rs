@@ -198,6 +198,7 @@ mod tests {
             work_dir: None,
             architecture: "x86_64".to_owned(),
             resources: sebring_types::Resources::default(),
+            isolation: None,
         }
     }
 

@@ -78,14 +78,14 @@ impl Boot<'_> {
 
         let launched = Launch {
             hostname: &self.spec.hostname,
+            profile: self.host.profile(self.manifest),
+            ward: &self.host.ward,
             namespaces: &self.slot.namespaces,
             cgroup,
             root: overlay.root.as_fd(),
             agent: &self.host.agent,
             control_dir: &control_dir,
-            devices: &self.host.devices,
             cgroup_view: view.as_deref(),
-            filter: &self.host.filter,
             shared_memory: u64::from(self.spec.resources.memory) * GIB / 2,
         }
         .start()

@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sebring_types::Isolation;
+
 /// How a runner works.
 #[derive(Debug, Clone)]
 pub struct RunnerConfig {
     pub layout: Layout,
     /// Certificates (PEM) that sandboxes trust beside their image's own.
     pub ca_bundle: Option<PathBuf>,
+    /// Of sandboxes whose snapshot does not say.
+    pub isolation: Isolation,
     /// Processes and threads of one sandbox.
     pub max_processes: u64,
     /// Between `SIGTERM` and `SIGKILL` when a sandbox is stopped.
@@ -25,6 +29,7 @@ impl RunnerConfig {
         Self {
             layout: Layout { data_dir: data_dir.to_owned(), snapshot_dir: data_dir.to_owned() },
             ca_bundle: None,
+            isolation: Isolation::default(),
             max_processes: 2048,
             grace: Duration::from_secs(10),
             boot_deadline: Duration::from_secs(20),

@@ -14,10 +14,11 @@ use sebring_images::SnapshotStore;
 use sebring_network::{Claim, NetworkError};
 use sebring_runtime::cgroup::{self, Cgroups};
 use sebring_runtime::closer::Closer;
-use sebring_runtime::device_nodes::DeviceNodes;
 use sebring_runtime::disk::Disks;
-use sebring_runtime::seccomp::Filter;
+use sebring_runtime::profile::Profile;
+use sebring_runtime::ward::Ward;
 use sebring_runtime::{Context, RuntimeError, link, mounts};
+use sebring_types::{Isolation, SnapshotManifest};
 use sha2::{Digest, Sha256};
 
 use crate::config::RunnerConfig;
@@ -51,8 +52,9 @@ pub struct Host {
     pub(crate) claim: Claim,
     pub(crate) cgroups: Cgroups,
     pub(crate) disks: Arc<Disks>,
-    pub(crate) devices: DeviceNodes,
-    pub(crate) filter: Filter,
+    pub(crate) ward: Arc<Ward>,
+    pub(crate) system: Profile,
+    pub(crate) strict: Profile,
     pub(crate) closer: Closer,
     pub(crate) snapshots: SnapshotStore,
     pub(crate) trust: Option<Trust>,
@@ -81,9 +83,13 @@ impl Host {
         let claim = Claim::take(&config.layout.data_dir)?;
         let cgroups = Cgroups::open(&cgroup_root(claim))?;
         let disks = Arc::new(Disks::open(&config.layout.data_dir)?);
-        let device_dir = config.layout.mount_point("dev");
-        fs::create_dir_all(&device_dir).map_err(HostError::path(&device_dir))?;
-        let devices = DeviceNodes::mount(&device_dir)?;
+        let mount_point = |name: &str| {
+            let dir = config.layout.mount_point(name);
+            fs::create_dir_all(&dir).map_err(HostError::path(&dir)).map(|()| dir)
+        };
+        let ward = Arc::new(Ward::open(&mount_point("anteroom")?)?);
+        let system = Profile::system(&mount_point("dev-system")?)?;
+        let strict = Profile::strict(&mount_point("dev-strict")?)?;
         link::add_gateway(claim.subnet.gateway())?;
         let trust = match &config.ca_bundle {
             Some(bundle) => Some(Trust::open(&config.layout.layers(), bundle).map_err(HostError::path(bundle))?),
@@ -97,8 +103,9 @@ impl Host {
             claim,
             cgroups,
             disks,
-            devices,
-            filter: Filter::strict(),
+            ward,
+            system,
+            strict,
             closer: Closer::start().step("thread that closes descriptors")?,
             snapshots,
             trust,
@@ -108,11 +115,21 @@ impl Host {
         };
         tracing::info!(
             network = %host.claim.subnet,
+            isolation = %host.config.isolation,
             disk = ?host.disks.mode(),
             cgroups = ?host.cgroups.versions().collect::<Vec<_>>(),
             "host prepared"
         );
         Ok(host)
+    }
+}
+
+impl Host {
+    pub(crate) fn profile(&self, manifest: &SnapshotManifest) -> &Profile {
+        match manifest.isolation.unwrap_or(self.config.isolation) {
+            Isolation::System => &self.system,
+            Isolation::Strict => &self.strict,
+        }
     }
 }
 
@@ -180,19 +197,20 @@ pub(crate) fn lock(config: &RunnerConfig) -> Result<File, HostError> {
     }
 }
 
-/// Each version of the program stays under its own name, because a sandbox refers to exactly that file.
+/// Each version of the program stays under its own name, because a sandbox refers to exactly that file. Only root of the
+/// host may read it: that is what keeps running agents from root inside (`Launch::agent`).
 fn install_agent(agents: &Path, program: &[u8]) -> Result<PathBuf, HostError> {
     let digest = Sha256::digest(program);
     let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let path = agents.join(name).join("sebring-agent");
     let install = || {
         if path.exists() {
-            return Ok(());
+            return fs::set_permissions(&path, fs::Permissions::from_mode(0o711));
         }
         fs::create_dir_all(path.parent().unwrap_or(agents))?;
         let new = path.with_extension("new");
         fs::write(&new, program)?;
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o711))?;
         fs::rename(&new, &path)
     };
     install().map_err(HostError::path(&path))?;

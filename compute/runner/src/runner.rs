@@ -72,7 +72,7 @@ impl LocalRunner {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let inner = Inner {
             manifests: Manifests::default(),
-            slots: Slots::start(host.claim, host.config.prepared, &in_use),
+            slots: Slots::start(host.claim, host.ward.clone(), host.config.prepared, &in_use),
             spares: Spares::start(host.disks.clone(), host.config.prepared)?,
             links,
             sandboxes: RwLock::default(),

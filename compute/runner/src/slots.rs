@@ -11,6 +11,7 @@ use sebring_network::Claim;
 use sebring_runtime::RuntimeError;
 use sebring_runtime::link::{Address, Linker};
 use sebring_runtime::namespaces::{IdRange, Namespaces, RANGE_LENGTH};
+use sebring_runtime::ward::Ward;
 use sebring_types::RunnerError;
 use tokio::sync::mpsc;
 
@@ -46,11 +47,11 @@ pub(crate) struct Slots {
 
 impl Slots {
     /// `in_use` are those of adopted sandboxes.
-    pub fn start(claim: Claim, ahead: usize, in_use: &[u16]) -> Self {
+    pub fn start(claim: Claim, ward: Arc<Ward>, ahead: usize, in_use: &[u16]) -> Self {
         let free = (FIRST..=LAST).filter(|number| !in_use.contains(number)).collect();
         let numbers = Arc::new(Numbers { free: Mutex::new(free), given_back: Condvar::new() });
         let (sender, receiver) = mpsc::channel(ahead.max(1));
-        let refill = Refill { claim, mtu: claim.packet_size(), numbers: numbers.clone(), sender };
+        let refill = Refill { claim, ward, mtu: claim.packet_size(), numbers: numbers.clone(), sender };
         let spawned = std::thread::Builder::new().name("slots".into()).spawn(move || refill.run());
         if let Err(error) = spawned {
             tracing::error!(%error, "no thread to prepare namespaces on: nothing can be started");
@@ -102,6 +103,7 @@ impl Numbers {
 
 struct Refill {
     claim: Claim,
+    ward: Arc<Ward>,
     mtu: u32,
     numbers: Arc<Numbers>,
     sender: mpsc::Sender<Slot>,
@@ -138,7 +140,7 @@ impl Refill {
     }
 
     fn prepare(&self, linker: &Linker, number: u16) -> Result<Slot, RuntimeError> {
-        let namespaces = Namespaces::prepare(ids(self.claim, number))?;
+        let namespaces = Namespaces::prepare(ids(self.claim, number), &self.ward)?;
         let address = Address {
             interface: format!("{}{number}", self.claim.interface_prefix()),
             sandbox: self.claim.subnet.address(number),

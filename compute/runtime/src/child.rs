@@ -9,16 +9,24 @@ use std::ptr::null;
 use libc::{c_long, c_ulong};
 
 use crate::clone;
+use crate::namespaces::SECBIT_NO_SETUID_FIXUP;
+use crate::profile::Rules;
+use crate::ward::ATTACH_POINT;
 
-/// Descriptors that a child may have open at once, the last one for the context of a new file system.
-pub(crate) const SCRATCH: usize = 6;
+/// Descriptors that a child may have open at once, the last one for what is needed for a moment only.
+pub(crate) const SCRATCH: usize = 7;
 
 /// Input and output of both children; lives on the stack of the waiting thread.
 pub(crate) struct Plan<'a> {
     /// Descriptors of `cgroup.procs` files.
     pub cgroup_procs: &'a [c_int],
+    pub anteroom: c_int,
+    pub ward: c_int,
     pub user_namespace: c_int,
     pub net_namespace: c_int,
+    /// The host id of root inside.
+    pub root_id: u32,
+    pub rules: Rules,
     /// Detached mounts.
     pub root: c_int,
     pub devices: c_int,
@@ -43,9 +51,11 @@ pub(crate) struct Plan<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     JoinCgroup,
-    EnterUserNamespace,
+    EnterWard,
     EnterNetNamespace,
     BecomeRoot,
+    BuildRoot,
+    EnterUserNamespace,
     CloneAgent,
     AttachRoot,
     MountProc,
@@ -67,9 +77,11 @@ impl Step {
     pub fn describe(self) -> &'static str {
         match self {
             Self::JoinCgroup => "entry into the cgroup",
-            Self::EnterUserNamespace => "entry into the user namespace",
+            Self::EnterWard => "entry into the ward",
             Self::EnterNetNamespace => "entry into the network namespace",
             Self::BecomeRoot => "change to root of the sandbox",
+            Self::BuildRoot => "mounts that stay",
+            Self::EnterUserNamespace => "entry into the user namespace",
             Self::CloneAgent => "creation of the namespaces",
             Self::AttachRoot => "attachment of the root file system",
             Self::MountProc => "mount of /proc",
@@ -89,23 +101,6 @@ impl Step {
     }
 }
 
-/// Capabilities of root inside: what package managers and servers need, nothing that reaches the host's kernel.
-/// Numbers of `linux/capability.h`.
-const CAPABILITIES: u64 = 1 << 0 // CHOWN
-    | 1 << 1 // DAC_OVERRIDE
-    | 1 << 3 // FOWNER
-    | 1 << 4 // FSETID
-    | 1 << 5 // KILL
-    | 1 << 6 // SETGID
-    | 1 << 7 // SETUID
-    | 1 << 8 // SETPCAP
-    | 1 << 10 // NET_BIND_SERVICE
-    | 1 << 13 // NET_RAW
-    | 1 << 18 // SYS_CHROOT
-    | 1 << 27 // MKNOD
-    | 1 << 29 // AUDIT_WRITE
-    | 1 << 31; // SETFCAP
-
 /// Files hidden behind `/dev/null`, directories behind an empty one. Absent ones are fine.
 const MASKED_FILES: [&CStr; 7] = [
     c"/proc/kcore",
@@ -118,15 +113,6 @@ const MASKED_FILES: [&CStr; 7] = [
 ];
 const MASKED_DIRECTORIES: [&CStr; 4] =
     [c"/proc/acpi", c"/proc/scsi", c"/sys/firmware", c"/sys/devices/virtual/powercap"];
-const READ_ONLY: [&CStr; 5] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
-
-/// Where the new root is attached for a moment, in the child's own mount namespace: any directory that exists on every
-/// host and that root of the sandbox, nobody to the host, can reach.
-const ATTACH_POINT: &CStr = c"/run";
-/// What a user namespace has of things that the kernel counts for its creator, the host's root, as well: without a limit of
-/// its own one sandbox could use up everybody's. The writer's namespace is the one that is limited.
-const SHARED_LIMITS: [(&CStr, &CStr); 2] =
-    [(c"/proc/sys/user/max_inotify_instances", c"1024"), (c"/proc/sys/user/max_inotify_watches", c"262144")];
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
 const FSCONFIG_SET_FLAG: u32 = 0;
@@ -152,7 +138,8 @@ unsafe fn fail(plan: &mut Plan<'_>, step: Step) -> ! {
     }
 }
 
-/// Joins the cgroups, enters the user and network namespaces and starts the agent in all the others.
+/// Joins the cgroups, builds what is to be locked in the ward, enters the sandbox's user and network namespaces and starts
+/// the agent in all the others.
 pub(crate) unsafe extern "C" fn usher(context: *mut c_void) -> ! {
     // SAFETY: context is the Plan of the waiting thread, which nobody else touches meanwhile. All calls are system
     // calls on values prepared before; raw ones where the C library would act on the server's other threads.
@@ -161,14 +148,18 @@ pub(crate) unsafe extern "C" fn usher(context: *mut c_void) -> ! {
         for &procs in plan.cgroup_procs {
             check!(plan, JoinCgroup, libc::write(procs, c"0".as_ptr().cast(), 1));
         }
-        check!(plan, EnterUserNamespace, libc::setns(plan.user_namespace, libc::CLONE_NEWUSER));
-        for (limit, value) in SHARED_LIMITS {
-            limit_namespace(limit, value);
-        }
+        check!(plan, EnterWard, libc::setns(plan.anteroom, libc::CLONE_NEWNS));
+        check!(plan, EnterWard, libc::setns(plan.ward, libc::CLONE_NEWUSER));
         check!(plan, EnterNetNamespace, libc::setns(plan.net_namespace, libc::CLONE_NEWNET));
+        // The ids now, for the root is built as its owner; the capabilities stay until the sandbox's namespace gives others.
+        let root = plan.root_id;
+        check!(plan, BecomeRoot, libc::prctl(libc::PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0));
         check!(plan, BecomeRoot, libc::syscall(libc::SYS_setgroups, 0, null::<c_void>()));
-        check!(plan, BecomeRoot, libc::syscall(libc::SYS_setresgid, 0, 0, 0));
-        check!(plan, BecomeRoot, libc::syscall(libc::SYS_setresuid, 0, 0, 0));
+        check!(plan, BecomeRoot, libc::syscall(libc::SYS_setresgid, root, root, root));
+        check!(plan, BecomeRoot, libc::syscall(libc::SYS_setresuid, root, root, root));
+        check!(plan, BuildRoot, libc::unshare(libc::CLONE_NEWNS));
+        build_root(plan);
+        check!(plan, EnterUserNamespace, libc::setns(plan.user_namespace, libc::CLONE_NEWUSER));
 
         let flags = libc::CLONE_VM
             | libc::CLONE_VFORK
@@ -191,14 +182,18 @@ pub(crate) unsafe extern "C" fn usher(context: *mut c_void) -> ! {
     }
 }
 
-/// Best effort: kernels differ in what they count.
-unsafe fn limit_namespace(limit: &CStr, value: &CStr) {
+/// Attaches all that root inside may not detach or change: the root file system, which stays without devices; the
+/// shared device nodes and the agent's program, which stay read-only; the control directory. The working directory
+/// becomes the root that was built.
+unsafe fn build_root(plan: &mut Plan<'_>) {
     // SAFETY: as for `usher`.
     unsafe {
-        let file = libc::open(limit.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        if file >= 0 {
-            libc::write(file, value.as_ptr().cast(), value.count_bytes());
-            libc::close(file);
+        check!(plan, BuildRoot, attach(plan.root, ATTACH_POINT));
+        check!(plan, BuildRoot, libc::chdir(ATTACH_POINT.as_ptr()));
+        for (mount, parent, name) in
+            [(plan.devices, c".", c"dev"), (plan.control, c".sbx", c"ctl"), (plan.agent, c".sbx/bin", c"agent")]
+        {
+            check!(plan, BuildRoot, attach_within(&mut plan.scratch[SCRATCH - 1], mount, parent, name));
         }
     }
 }
@@ -220,26 +215,26 @@ unsafe extern "C" fn agent(context: *mut c_void) -> ! {
 unsafe fn enter_root(plan: &mut Plan<'_>) {
     // SAFETY: as for `usher`.
     unsafe {
-        check!(plan, AttachRoot, attach(plan.root, ATTACH_POINT));
+        // What was built in the ward is locked here, its topmost mount with it, which could not become the root. A copy of
+        // the whole is as locked, but for that one.
+        let flags = libc::OPEN_TREE_CLONE | libc::AT_RECURSIVE as u32 | libc::OPEN_TREE_CLOEXEC;
+        let tree = libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, c".".as_ptr(), flags);
+        let tree = check!(plan, AttachRoot, tree);
+        plan.scratch[5] = tree;
+        check!(plan, AttachRoot, attach(tree, ATTACH_POINT));
         check!(plan, AttachRoot, libc::chdir(ATTACH_POINT.as_ptr()));
         let secure = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC) as u32;
-        // The kernel allows these two only while the host's own are still in sight.
+        // The kernel allows these two only while others of their kind are in sight: the anteroom's.
         let proc = check!(plan, MountProc, new_filesystem(&mut plan.scratch, 0, c"proc", &[], secure));
         let read_only = secure | libc::MOUNT_ATTR_RDONLY as u32;
         let sys = check!(plan, MountSys, new_filesystem(&mut plan.scratch, 1, c"sysfs", &[], read_only));
         check!(plan, PivotRoot, libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()));
         check!(plan, PivotRoot, libc::umount2(c".".as_ptr(), libc::MNT_DETACH));
         check!(plan, PivotRoot, libc::chdir(c"/".as_ptr()));
-        // From here on no path can lead to the host. A mount point that was replaced by a link is refused, for
-        // move_mount does not follow the last component; one that was removed is made again.
-        for (mount, target) in [(proc, c"/proc"), (sys, c"/sys"), (plan.devices, c"/dev"), (plan.control, c"/.sbx/ctl")]
-        {
-            if attach(mount, target) < 0 {
-                libc::mkdir(target.as_ptr(), 0o755);
-                check!(plan, AttachMounts, attach(mount, target));
-            }
+        // From here on no path can lead to the host.
+        for (mount, name) in [(proc, c"proc"), (sys, c"sys")] {
+            check!(plan, AttachMounts, attach_within(&mut plan.scratch[SCRATCH - 1], mount, c".", name));
         }
-        check!(plan, AttachMounts, attach(plan.agent, c"/.sbx/bin/agent"));
 
         let view = match plan.cgroup_view {
             -1 => check!(plan, MountCgroups, new_filesystem(&mut plan.scratch, 4, c"cgroup2", &[], read_only)),
@@ -261,17 +256,27 @@ unsafe fn enter_root(plan: &mut Plan<'_>) {
     }
 }
 
+/// Hides what programs have no use for. Not a border: these files belong to the host's root, who is nobody inside, and
+/// with *nesting* root inside can take the covers off.
 unsafe fn mask_paths(plan: &mut Plan<'_>) {
     // SAFETY: as for `usher`.
     unsafe {
+        libc::mkdir(c"/.sbx/empty".as_ptr(), 0o555);
+        if plan.rules.nesting {
+            // A user namespace inside gets the masks as locked mounts, and the kernel allows no new /proc or /sys where
+            // only such that are covered in part are in sight. These are whole; nobody can reach them.
+            check!(plan, MaskPaths, bind(c"/proc", c"/dev/.nest/proc", 0));
+            // Writable, for where the one in sight is read-only a new one must be as well.
+            check!(plan, MaskPaths, bind(c"/sys", c"/dev/.nest/sys", libc::MS_NOSUID));
+            check!(plan, MaskPaths, bind(c"/.sbx/empty", c"/dev/.nest", libc::MS_RDONLY));
+        }
         for path in MASKED_FILES {
             check!(plan, MaskPaths, bind(c"/dev/null", path, 0));
         }
-        libc::mkdir(c"/.sbx/empty".as_ptr(), 0o555);
         for path in MASKED_DIRECTORIES {
             check!(plan, MaskPaths, bind(c"/.sbx/empty", path, libc::MS_RDONLY));
         }
-        for path in READ_ONLY {
+        for path in plan.rules.read_only {
             check!(plan, MaskPaths, bind(path, path, libc::MS_RDONLY));
         }
     }
@@ -298,8 +303,8 @@ unsafe fn take_descriptors(plan: &mut Plan<'_>) {
     }
 }
 
-/// Loads the filter and gives up capabilities: in this order, since loading it needs one of them. `no_new_privs` stays
-/// off, for sudo must work.
+/// Loads the filter and gives up capabilities, if the profile says so: in this order, since loading it needs one of them.
+/// `no_new_privs` stays off, for sudo must work.
 unsafe fn restrict(plan: &mut Plan<'_>) {
     #[repr(C)]
     struct Header {
@@ -316,17 +321,16 @@ unsafe fn restrict(plan: &mut Plan<'_>) {
     unsafe {
         const MODE_FILTER: c_ulong = 1;
         check!(plan, LoadFilter, libc::syscall(libc::SYS_seccomp, MODE_FILTER, 0, &raw const plan.filter));
+        let Some(kept) = plan.rules.capabilities else { return };
         for capability in 0..64 {
             // Past the newest capability of this kernel prctl fails.
-            if CAPABILITIES & (1 << capability) == 0
-                && libc::prctl(libc::PR_CAPBSET_DROP, capability as c_ulong, 0, 0, 0) < 0
-            {
+            if kept & (1 << capability) == 0 && libc::prctl(libc::PR_CAPBSET_DROP, capability as c_ulong, 0, 0, 0) < 0 {
                 break;
             }
         }
         let header = Header { version: CAPABILITY_VERSION_3, pid: 0 };
         let half = |bits: u32| Data { effective: bits, permitted: bits, inheritable: 0 };
-        let data = [half(CAPABILITIES as u32), half((CAPABILITIES >> 32) as u32)];
+        let data = [half(kept as u32), half((kept >> 32) as u32)];
         check!(plan, DropCapabilities, libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()));
     }
 }
@@ -406,15 +410,37 @@ unsafe fn configure(context: c_int, options: &[(&CStr, &CStr)], attributes: u32)
 
 unsafe fn attach(mount: c_int, target: &CStr) -> c_long {
     // SAFETY: as for `usher`.
+    unsafe { attach_at(mount, libc::AT_FDCWD, target) }
+}
+
+unsafe fn attach_at(mount: c_int, dir: c_int, target: &CStr) -> c_long {
+    // SAFETY: as for `usher`.
+    unsafe { libc::syscall(libc::SYS_move_mount, mount, c"".as_ptr(), dir, target.as_ptr(), MOVE_MOUNT_F_EMPTY_PATH) }
+}
+
+/// Attaches a mount at `parent/name` below the working directory, which may be of another's making: links on the way end
+/// within it, and where the name itself is one the kernel refuses. A directory that was removed is made again.
+unsafe fn attach_within(place: &mut c_int, mount: c_int, parent: &CStr, name: &CStr) -> c_long {
+    // SAFETY: as for `usher`; the structure is that of openat2(2).
     unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            mount,
-            c"".as_ptr(),
-            libc::AT_FDCWD,
-            target.as_ptr(),
-            MOVE_MOUNT_F_EMPTY_PATH,
-        )
+        let mut how: libc::open_how = std::mem::zeroed();
+        how.flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64;
+        how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+        let size = size_of_val(&how);
+        let dir = libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, parent.as_ptr(), &raw const how, size);
+        if dir < 0 {
+            return dir;
+        }
+        *place = dir as c_int;
+        let mut attached = attach_at(mount, *place, name);
+        if attached < 0 && libc::mkdirat(*place, name.as_ptr(), 0o755) == 0 {
+            attached = attach_at(mount, *place, name);
+        }
+        if attached == 0 {
+            libc::close(*place);
+            *place = -1;
+        }
+        attached
     }
 }
 

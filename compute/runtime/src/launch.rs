@@ -1,13 +1,15 @@
 //! Puts the agent into its isolated place.
 //!
 //! ```text
-//! server thread ──clone3(VM, VFORK)──▶ usher: joins the cgroups, enters the user and network namespaces
+//! server thread ──clone3(VM, VFORK)──▶ usher: joins the cgroups, builds the root in a mount namespace of the ward,
+//!      │                                 enters the user and network namespaces
 //!      │ waits                            └──clone3(VM, VFORK, PARENT, new mount/pid/uts/ipc/cgroup namespaces)──▶ agent:
 //!      │                                       waits                 mounts, pivot_root, capabilities, seccomp, execve
 //!      ◀───────────────── both waits end when the agent's program runs ─────────────────┘
 //! ```
 //! Two steps, because the user namespace must be entered before the others are made: they then belong to it, which is
-//! what lets CRIU dump and restore a sandbox. `CLONE_PARENT` makes the agent our child, not the usher's.
+//! what lets CRIU dump and restore a sandbox, and the mounts of the [`ward`](crate::ward) are locked in them.
+//! `CLONE_PARENT` makes the agent our child, not the usher's.
 
 use std::ffi::CString;
 use std::io;
@@ -18,30 +20,31 @@ use std::path::Path;
 use crate::cgroup::Cgroup;
 use crate::child::{self, Plan};
 use crate::clone::{self, CLONE_INTO_CGROUP, SignalsBlocked};
-use crate::device_nodes::DeviceNodes;
 use crate::error::{Context, RuntimeError};
 use crate::mounts::{self, Attributes};
 use crate::namespaces::Namespaces;
 use crate::process::Process;
-use crate::seccomp::Filter;
+use crate::profile::Profile;
+use crate::ward::Ward;
 
 /// Everything an agent is started with.
 #[derive(Debug)]
 pub struct Launch<'a> {
     pub hostname: &'a str,
+    pub profile: &'a Profile,
+    pub ward: &'a Ward,
     pub namespaces: &'a Namespaces,
     pub cgroup: &'a Cgroup,
     /// A detached mount of the root file system; it is attached inside.
     pub root: BorrowedFd<'a>,
-    /// The agent's program: shown inside as a read-only file.
+    /// The agent's program: shown inside as a read-only file. If only the host's root may read it, the kernel keeps a running
+    /// agent from everybody inside, whatever their capabilities there (`would_dump` in fs/exec.c).
     pub agent: &'a Path,
     /// The sandbox's control directory on the host, where the agent binds its socket.
     pub control_dir: &'a Path,
-    pub devices: &'a DeviceNodes,
     /// A directory of the host that is shown at `/sys/fs/cgroup`, for hosts without cgroup v2; otherwise the sandbox sees
     /// its own part of the v2 tree.
     pub cgroup_view: Option<&'a Path>,
-    pub filter: &'a Filter,
     /// Upper limit of `/dev/shm`, bytes.
     pub shared_memory: u64,
 }
@@ -63,7 +66,7 @@ impl Launch<'_> {
     }
 
     fn spawn(&self, handshake: BorrowedFd<'_>) -> Result<Process, RuntimeError> {
-        let devices = mounts::clone_tree(self.devices.path())?;
+        let devices = mounts::clone_tree(self.profile.devices.path())?;
         let agent = mounts::clone_tree(self.agent)?;
         mounts::restrict(agent.as_fd(), Attributes::PROGRAM).step("read-only mount of the agent")?;
         let control = mounts::clone_tree(self.control_dir)?;
@@ -76,12 +79,16 @@ impl Launch<'_> {
         let procs: Vec<i32> = entrance.procs.iter().map(AsRawFd::as_raw_fd).collect();
         let hostname = CString::new(self.hostname).map_err(io::Error::from).step("host name")?;
         let shared_memory = CString::new(self.shared_memory.to_string()).map_err(io::Error::from).step("size")?;
-        let program = self.filter.program();
+        let program = self.profile.filter.program();
 
         let mut plan = Plan {
             cgroup_procs: &procs,
+            anteroom: self.ward.anteroom.as_raw_fd(),
+            ward: self.ward.user.as_raw_fd(),
             user_namespace: self.namespaces.user.as_raw_fd(),
             net_namespace: self.namespaces.net.as_raw_fd(),
+            root_id: self.namespaces.ids.base,
+            rules: self.profile.rules,
             root: self.root.as_raw_fd(),
             devices: devices.as_raw_fd(),
             agent: agent.as_raw_fd(),

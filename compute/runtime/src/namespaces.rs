@@ -1,12 +1,13 @@
 //! Id ranges, and a user and a network namespace prepared ahead of the sandbox that will use them.
 
-use std::ffi::c_void;
-use std::fs::File;
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
-use crate::clone::SignalsBlocked;
-use crate::error::{Context, RuntimeError};
+use crate::clone::{self, SignalsBlocked};
+use crate::error::RuntimeError;
+use crate::holder::{self, Holder, Stack};
+use crate::ward::Ward;
 
 /// Ids in one sandbox: 0 to 65,535, as in any single system.
 pub const RANGE_LENGTH: u32 = 65_536;
@@ -33,8 +34,8 @@ impl IdRange {
     }
 }
 
-/// `SECBIT_NO_SETUID_FIXUP` of `linux/securebits.h`: changing fsuid leaves the capabilities.
-const SECBIT_NO_SETUID_FIXUP: libc::c_ulong = 1 << 2;
+/// `SECBIT_NO_SETUID_FIXUP` of `linux/securebits.h`: changing ids leaves the capabilities.
+pub(crate) const SECBIT_NO_SETUID_FIXUP: libc::c_ulong = 1 << 2;
 
 /// Sets this thread's file-system ids back.
 pub(crate) struct FilesystemIds;
@@ -50,7 +51,7 @@ impl Drop for FilesystemIds {
     }
 }
 
-/// A user namespace with its ids mapped, and an empty network namespace that it owns.
+/// A user namespace in the ward with its ids mapped, and an empty network namespace that it owns.
 #[derive(Debug)]
 pub struct Namespaces {
     pub ids: IdRange,
@@ -60,65 +61,153 @@ pub struct Namespaces {
 
 impl Namespaces {
     /// Makes both. They live as long as a descriptor or a process is in them.
-    pub fn prepare(ids: IdRange) -> Result<Self, RuntimeError> {
-        let holder = Holder::start().step("creation of the namespaces")?;
-        let map = format!("0 {} {RANGE_LENGTH}", ids.base);
-        for file in ["uid_map", "gid_map"] {
-            std::fs::write(holder.path(file), &map).step("map of the user ids")?;
-        }
-        let open = |name: &str| File::open(holder.path(name)).map(OwnedFd::from).step("descriptor of a namespace");
-        Ok(Self { ids, user: open("ns/user")?, net: open("ns/net")? })
+    pub fn prepare(ids: IdRange, ward: &Ward) -> Result<Self, RuntimeError> {
+        let holder = Order::run(ids, ward)?;
+        Ok(Self { ids, user: holder.namespace("user")?, net: holder.namespace("net")? })
     }
 }
 
-const STACK_LENGTH: usize = 4096;
-
-/// A process that does nothing but be in new namespaces. It shares our memory, so that starting it does not copy it.
-/// It ends with the thread that started it: a server that is killed leaves none behind.
-struct Holder {
-    pid: i32,
-    _stack: Box<[u8; STACK_LENGTH]>,
+/// Where the making can fail.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    EnterWard,
+    Create,
+    MapIds,
 }
 
-impl Holder {
-    fn start() -> io::Result<Self> {
-        let _signals = SignalsBlocked::new();
-        let mut stack = Box::new([0u8; STACK_LENGTH]);
-        let top = stack.as_mut_ptr().wrapping_add(STACK_LENGTH).cast::<c_void>();
-        let flags = libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::SIGCHLD;
-        let parent = std::ptr::without_provenance_mut(std::process::id() as usize);
-        // SAFETY: `hold` only waits, on a stack of its own that lives until it was killed and reaped.
-        let pid = unsafe { libc::clone(hold, top, flags, parent) };
-        if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(Self { pid, _stack: stack }) }
-    }
-
-    fn path(&self, file: &str) -> String {
-        format!("/proc/{}/{file}", self.pid)
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        // SAFETY: the pid is our unreaped child's, and the status pointer may be null.
-        unsafe {
-            libc::kill(self.pid, libc::SIGKILL);
-            libc::waitpid(self.pid, std::ptr::null_mut(), 0);
+impl Step {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::EnterWard => "entry into the ward",
+            Self::Create => "creation of the namespaces",
+            Self::MapIds => "map of the user ids",
         }
     }
 }
 
-/// Waits for the end; `parent` is the pid of the process that started it.
-extern "C" fn hold(parent: *mut c_void) -> libc::c_int {
-    // SAFETY: both calls take and return numbers. The parent may have ended before the first one took effect.
-    let orphan = unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        libc::getppid() as usize != parent.addr()
-    };
-    if orphan {
-        return 0;
+/// Input and output of [`make`]; lives on the stack of the waiting thread.
+struct Order<'a> {
+    ward: c_int,
+    /// The host id of root inside.
+    root: u32,
+    map: &'a CStr,
+    stack_top: *mut c_void,
+    server: *mut c_void,
+    holder: c_int,
+    failure: Option<(Step, c_int)>,
+}
+
+impl Order<'_> {
+    /// From a process in the ward, for only one in the parent of a user namespace may write its map.
+    fn run(ids: IdRange, ward: &Ward) -> Result<Holder, RuntimeError> {
+        let failed = |step, errno| RuntimeError::new(step, io::Error::from_raw_os_error(errno));
+        let map = CString::new(format!("0 {} {RANGE_LENGTH}", ids.base)).unwrap_or_default();
+        let mut stack = Stack::new();
+        let mut order = Order {
+            ward: ward.user.as_raw_fd(),
+            root: ids.base,
+            map: &map,
+            stack_top: stack.top(),
+            server: holder::server(),
+            holder: 0,
+            failure: None,
+        };
+        let args = clone::args((libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES) as u64, libc::SIGCHLD);
+        let maker = {
+            let _signals = SignalsBlocked::new();
+            // SAFETY: `make` keeps to the rules of `clone_vfork`; the order outlives it, since this waits for it.
+            unsafe { clone::clone_vfork(&args, make, (&raw mut order).cast()) }
+        };
+        if maker < 0 {
+            return Err(failed("start of a process", -maker as i32));
+        }
+        // SAFETY: the maker is our unreaped child; the status may be null.
+        unsafe { libc::waitpid(maker as c_int, std::ptr::null_mut(), libc::__WALL) };
+        let holder = (order.holder > 0).then(|| Holder::adopt(order.holder, stack));
+        match (holder, order.failure) {
+            (Some(holder), None) => Ok(holder),
+            (_, Some((step, errno))) => Err(failed(step.describe(), errno)),
+            (None, None) => Err(failed(Step::Create.describe(), libc::ECHILD)),
+        }
     }
-    loop {
-        // SAFETY: pause takes nothing and touches no memory of ours.
-        unsafe { libc::pause() };
+}
+
+/// Makes a holder in new namespaces whose creator is root of the sandbox: the ward's limits count per creator.
+unsafe extern "C" fn make(context: *mut c_void) -> ! {
+    // SAFETY: context is the Order of the waiting thread, which nobody else touches meanwhile; system calls only. The
+    // ids are set by raw calls, for the C library would set those of the server's other threads.
+    unsafe {
+        let order = &mut *context.cast::<Order<'_>>();
+        let unchanged = u32::MAX;
+        if libc::setns(order.ward, libc::CLONE_NEWUSER) < 0
+            || libc::prctl(libc::PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0
+            || libc::syscall(libc::SYS_setresgid, unchanged, order.root, unchanged) < 0
+            || libc::syscall(libc::SYS_setresuid, unchanged, order.root, unchanged) < 0
+        {
+            give_up(order, Step::EnterWard);
+        }
+        let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_PARENT;
+        order.holder = holder::start(order.stack_top, flags, order.server);
+        if order.holder < 0 {
+            give_up(order, Step::Create);
+        }
+        for file in [b"/uid_map\0", b"/gid_map\0"] {
+            let mut path = [0; PATH_LENGTH];
+            write_path(&mut path, order.holder, file);
+            let file = libc::open(path.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC);
+            if file < 0 {
+                give_up(order, Step::MapIds);
+            }
+            let written = libc::write(file, order.map.as_ptr().cast(), order.map.count_bytes());
+            let errno = *libc::__errno_location();
+            libc::close(file);
+            if written < 0 {
+                *libc::__errno_location() = errno;
+                give_up(order, Step::MapIds);
+            }
+        }
+        libc::_exit(0)
+    }
+}
+
+unsafe fn give_up(order: &mut Order<'_>, step: Step) -> ! {
+    // SAFETY: errno is the waiting thread's; _exit ends the child without running anything of ours.
+    unsafe {
+        order.failure = Some((step, *libc::__errno_location()));
+        libc::_exit(125)
+    }
+}
+
+/// `/proc/`, ten digits, a name of eight, the end.
+const PATH_LENGTH: usize = 6 + 10 + 9;
+
+/// The path of a process's file, without allocation.
+fn write_path(path: &mut [u8; PATH_LENGTH], pid: c_int, file: &[u8; 9]) {
+    let mut digits = [0; 10];
+    let mut first = digits.len();
+    let mut rest = pid.unsigned_abs();
+    while first > 0 && (rest > 0 || first == digits.len()) {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let parts = b"/proc/".iter().chain(&digits[first..]).chain(file);
+    for (to, from) in path.iter_mut().zip(parts) {
+        *to = *from;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_paths_as_format_does() {
+        for pid in [1, 10, 32_768, i32::MAX] {
+            let mut path = [0; PATH_LENGTH];
+            write_path(&mut path, pid, b"/uid_map\0");
+            let text = CStr::from_bytes_until_nul(&path).expect("an end").to_str().expect("text");
+            assert_eq!(text, format!("/proc/{pid}/uid_map"));
+        }
     }
 }

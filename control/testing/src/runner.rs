@@ -63,6 +63,7 @@ impl MemoryRunner {
             work_dir: None,
             architecture: "x86_64".to_owned(),
             resources: Resources::default(),
+            isolation: None,
         };
         let observations = AsyncMutex::new(observations);
         Arc::new(Self { state: Mutex::default(), agent, snapshot, observed, observations })

@@ -5,8 +5,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use rustix::thread::CapabilitySet;
+use sebring_runtime::RuntimeError;
 use sebring_runtime::cgroup::{self, Version};
 use sebring_runtime::namespaces::{IdRange, Namespaces};
+use sebring_runtime::ward::Ward;
 
 use super::{Finding, chain};
 
@@ -101,9 +103,14 @@ fn cgroups() -> Finding {
     }
 }
 
+/// What a server makes once, here for a trial.
+pub(super) fn trial_ward() -> Result<Ward, RuntimeError> {
+    Ward::open(&std::env::temp_dir())
+}
+
 fn user_namespaces() -> Finding {
-    match Namespaces::prepare(TRIAL_IDS) {
-        Ok(_) => Finding::ok("user namespaces", "made and mapped one"),
+    match trial_ward().and_then(|ward| Namespaces::prepare(TRIAL_IDS, &ward)) {
+        Ok(_) => Finding::ok("user namespaces", "made and mapped one within another"),
         Err(error) => Finding::missing(
             "user namespaces",
             chain(&error),

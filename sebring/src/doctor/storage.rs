@@ -9,7 +9,7 @@ use sebring_runtime::mounts::{self, Layers};
 use sebring_runtime::namespaces::Namespaces;
 use sebring_runtime::{Context, RuntimeError};
 
-use super::kernel::TRIAL_IDS;
+use super::kernel::{TRIAL_IDS, trial_ward};
 use super::{Finding, chain};
 
 const GB: u64 = 1_000_000_000;
@@ -63,7 +63,7 @@ fn overlay(scratch: &Path) -> Finding {
         for dir in [&lower, &upper.join("u"), &upper.join("w")] {
             fs::create_dir_all(dir).step("scratch directory")?;
         }
-        let namespaces = Namespaces::prepare(TRIAL_IDS)?;
+        let namespaces = Namespaces::prepare(TRIAL_IDS, &trial_ward()?)?;
         let mount = mounts::clone_tree(&upper)?;
         mounts::map_ids(mount.as_fd(), namespaces.user.as_fd()).step("id mapping of a directory")?;
         let layers = Layers { lower: &[&lower], upper: mount.as_fd() };

@@ -1,9 +1,46 @@
-//! The calls of the *strict* profile.
+//! The calls of the profiles.
 //!
-//! What programs need that are neither administrators nor debuggers of the host. Left out, with their reason: mounts and
-//! namespaces (made by the runtime), modules, kexec, reboot, swap, clocks, accounting, quotas (host administration), bpf,
-//! perf, userfaultfd, io_uring, keyrings (large or un-namespaced kernel surface), open_by_handle_at (reads past mounts),
-//! NUMA placement, the kernel log.
+//! *strict* has what programs need that are neither administrators nor debuggers of the host; *system* adds what makes and
+//! administers namespaces. What is in neither, though the usual container runtimes allow some of it to `CAP_SYS_ADMIN`
+//! and its kin, and why:
+//!
+//! | calls | reason |
+//! |---|---|
+//! | `bpf`, `perf_event_open`, `userfaultfd`, `io_uring_*` | large, and most of the kernel's exploited bugs in ten years |
+//! | `add_key`, `keyctl`, `request_key` | keyrings: little used, a record of bugs, upcalls to programs of the host |
+//! | `open_by_handle_at` | reads past mounts, what "shocker" did |
+//! | `init_module`, `finit_module`, `delete_module`, `kexec_*`, `reboot`, `iopl`, `ioperm` | the host's, whoever asks |
+//! | `swapon`, `swapoff`, `quotactl*`, `acct`, `syslog`, `lookup_dcookie` | the same |
+//! | `settimeofday`, `clock_settime`, `adjtimex`, `clock_adjtime` | there is one clock |
+//! | `mbind`, `migrate_pages`, `move_pages`, `*_mempolicy` | placement is the host's to decide |
+//! | `fanotify_*`, `kcmp`, `vhangup`, `process_vm` of others (by the kernel) | nothing in a sandbox needs them |
+//!
+//! Most of these ask for a capability over the host, which root inside does not have: the filter is the second lock.
+
+/// Calls that are answered as by a kernel without them, so that programs fall back: container runtimes give up on a keyring
+/// that is refused, and do without one that does not exist.
+pub(super) const ABSENT: &[i64] = &[libc::SYS_add_key, libc::SYS_keyctl, libc::SYS_request_key];
+
+/// What *system* adds. `clone3` is among it, for the new namespaces that its arguments may ask for are no secret here.
+pub(super) const SYSTEM: &[i64] = &[
+    libc::SYS_clone3,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_fspick,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_pivot_root,
+    libc::SYS_setdomainname,
+    libc::SYS_sethostname,
+    libc::SYS_setns,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    457, // statmount
+    458, // listmount
+];
 
 /// Sorted; calls of both architectures, then those that only x86-64 still has.
 pub(super) const STRICT: &[i64] = &[

@@ -8,6 +8,10 @@ pub(super) const JUMP_NOT_LESS: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_
 pub(super) const JUMP_ANY_BIT: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
 pub(super) const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 
+/// Kinds of sockets that sandboxes may open. Of the others AF_VSOCK would reach the hypervisor, AF_ALG is a frequent
+/// source of kernel bugs, and most would load a module that nobody has looked at for years.
+const FAMILIES: [i32; 5] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET];
+
 /// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
@@ -20,11 +24,11 @@ pub(super) const ARCH: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 pub(super) const ARCH: u32 = 0xc000_00b7;
 
-/// Calls whose verdict depends on an argument, or that are refused in a way of their own.
+/// Calls whose verdict may depend on an argument.
 #[cfg(test)]
-pub(super) const CONDITIONAL: [i64; 3] = [libc::SYS_clone, libc::SYS_socket, libc::SYS_clone3];
+pub(super) const CONDITIONAL: [i64; 3] = [libc::SYS_clone, libc::SYS_socket, libc::SYS_socketpair];
 
-/// All `CLONE_NEW*` flags: namespaces are made by the runtime only.
+/// All `CLONE_NEW*` flags.
 const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -51,46 +55,66 @@ impl Verdict {
     }
 }
 
-pub(super) fn compile(allowed: &[i64]) -> Vec<sock_filter> {
+/// What a profile allows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Calls<'a> {
+    pub allowed: &'a [&'a [i64]],
+    /// Refused with `ENOSYS`.
+    pub absent: &'a [&'a [i64]],
+    /// Whether `clone` may make namespaces.
+    pub namespaces: bool,
+}
+
+impl Calls<'_> {
+    pub fn verdict(&self, number: i64) -> Verdict {
+        let listed = |lists: &[&[i64]]| lists.iter().any(|list| list.contains(&number));
+        if listed(self.allowed) {
+            Verdict::Allow
+        } else if listed(self.absent) || number > self.newest() {
+            Verdict::Refuse(libc::ENOSYS)
+        } else {
+            Verdict::Refuse(libc::EPERM)
+        }
+    }
+
+    fn newest(&self) -> i64 {
+        self.allowed.iter().flat_map(|list| list.iter().copied()).max().unwrap_or(0)
+    }
+}
+
+pub(super) fn compile(calls: Calls<'_>) -> Vec<sock_filter> {
     let refuse = |errno| finish(Verdict::Refuse(errno));
-    let mut program = vec![
-        load(ARCHITECTURE),
-        jump(JUMP_EQUAL, ARCH, 1, 0),
-        refuse(libc::ENOSYS),
-        load(NUMBER),
-        jump(JUMP_EQUAL, libc::SYS_clone as u32, 0, 4),
+    let mut program = vec![load(ARCHITECTURE), jump(JUMP_EQUAL, ARCH, 1, 0), refuse(libc::ENOSYS), load(NUMBER)];
+    if !calls.namespaces {
+        program.extend([
+            jump(JUMP_EQUAL, libc::SYS_clone as u32, 0, 4),
+            load(FIRST_ARGUMENT),
+            jump(JUMP_ANY_BIT, NEW_NAMESPACES, 0, 1),
+            refuse(libc::EPERM),
+            finish(Verdict::Allow),
+        ]);
+    }
+    let families = FAMILIES.len() as u8;
+    program.extend([
+        jump(JUMP_EQUAL, libc::SYS_socket as u32, 1, 0),
+        jump(JUMP_EQUAL, libc::SYS_socketpair as u32, 0, families + 3),
         load(FIRST_ARGUMENT),
-        jump(JUMP_ANY_BIT, NEW_NAMESPACES, 0, 1),
-        refuse(libc::EPERM),
-        finish(Verdict::Allow),
-        jump(JUMP_EQUAL, libc::SYS_socket as u32, 0, 5),
-        load(FIRST_ARGUMENT),
-        jump(JUMP_EQUAL, libc::AF_VSOCK as u32, 2, 0),
-        jump(JUMP_EQUAL, libc::AF_ALG as u32, 1, 0),
-        finish(Verdict::Allow),
-        refuse(libc::EAFNOSUPPORT),
-        // Its flags are behind a pointer that a filter cannot follow: the C library falls back to clone.
-        jump(JUMP_EQUAL, libc::SYS_clone3 as u32, 0, 1),
-        refuse(libc::ENOSYS),
-    ];
-    emit(&ranges(allowed), &mut program);
+    ]);
+    program.extend(
+        (0..families).zip(FAMILIES).map(|(index, family)| jump(JUMP_EQUAL, family as u32, families - index, 0)),
+    );
+    program.extend([refuse(libc::EAFNOSUPPORT), finish(Verdict::Allow)]);
+    emit(&ranges(calls), &mut program);
     program
 }
 
 /// Where the verdict changes: the first number of each range, and its verdict.
-fn ranges(allowed: &[i64]) -> Vec<(u32, Verdict)> {
-    let newest = allowed.iter().copied().max().unwrap_or(0) as u32;
+fn ranges(calls: Calls<'_>) -> Vec<(u32, Verdict)> {
     let mut ranges: Vec<(u32, Verdict)> = Vec::new();
-    for number in 0..=newest + 1 {
-        let verdict = if number > newest {
-            Verdict::Refuse(libc::ENOSYS)
-        } else if allowed.contains(&i64::from(number)) {
-            Verdict::Allow
-        } else {
-            Verdict::Refuse(libc::EPERM)
-        };
+    for number in 0..=calls.newest() + 1 {
+        let verdict = calls.verdict(number);
         if ranges.last().is_none_or(|(_, last)| *last != verdict) {
-            ranges.push((number, verdict));
+            ranges.push((number as u32, verdict));
         }
     }
     ranges

@@ -19,6 +19,7 @@ fn manifest(name: &str) -> SnapshotManifest {
         work_dir: None,
         architecture: "x86_64".to_owned(),
         resources: Resources { cpu: 2, memory: 4, disk: 8 },
+        isolation: None,
     }
 }
 

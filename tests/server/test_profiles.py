@@ -1,0 +1,50 @@
+"""Who chooses the isolation of a sandbox: its snapshot, else the server."""
+
+import json
+
+import pytest
+from conftest import Server
+
+# Root inside may do it in *system* only.
+MOUNT = "sudo mount -t tmpfs none /mnt && echo mounted || true"
+
+
+@pytest.fixture
+def snapshots(tmp_path, server):
+    """Makes a data directory whose only snapshot is the default one, said to have that isolation."""
+    (lent,) = (path for path in (server.lender / "snapshots").iterdir() if (path / "manifest.json").exists())
+
+    def make(isolation):
+        found = json.loads((lent / "manifest.json").read_text())
+        assert "isolation" not in found, "the default snapshot leaves it to the server"
+        data_dir = tmp_path / f"of-{isolation}"
+        folder = data_dir / "snapshots" / found["id"]
+        folder.mkdir(parents=True)
+        (folder / "rootfs").symlink_to(lent / "rootfs")
+        (folder / "manifest.json").write_text(json.dumps({**found, "isolation": isolation}))
+        return data_dir
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("of_server", "of_snapshot", "may_mount"),
+    [(None, None, True), ("strict", None, False), ("strict", "system", True), ("system", "strict", False)],
+)
+def test_isolation(tmp_path, snapshots, of_server, of_snapshot, may_mount):
+    options = ["--isolation", of_server] if of_server else []
+    made = Server(tmp_path / "chosen", *options)
+    if of_snapshot:
+        made.lender = snapshots(of_snapshot)
+    made.start()
+    try:
+        shown = made.run(made.create(), MOUNT)
+        assert ("mounted" in shown) == may_mount, shown
+    finally:
+        made.purge()
+
+
+def test_unknown_isolation(tmp_path):
+    made = Server(tmp_path / "wrong", "--isolation", "loose")
+    with pytest.raises(AssertionError, match="an isolation is system or strict"):
+        made.start()
