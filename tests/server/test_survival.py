@@ -18,7 +18,7 @@ COUNTER = (
 
 def boot(server, sandbox_id):
     """What changes when a sandbox is started anew."""
-    return server.run(sandbox_id, "stat -c %Y.%i /proc/1; cut -d' ' -f22 /proc/1/stat; readlink /proc/1/ns/pid").split()
+    return server.run(sandbox_id, "stat -c %Y.%i /proc/1; cut -d' ' -f22 /proc/1/stat; readlink /proc/self/ns/pid").split()
 
 
 def assert_alive(server, sandbox_id, pid, before):

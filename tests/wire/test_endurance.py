@@ -1,8 +1,11 @@
 """Much of everything in one sandbox: what it leaves in the agent, and that much output is streamed, not kept."""
 
+import json
+import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import websocket
@@ -40,18 +43,20 @@ def run(box, command, timeout=100):
 
 
 class Agent:
-    """What the sandbox's pid 1 uses, as seen from inside."""
+    """What the sandbox's pid 1 uses."""
 
     def __init__(self, box):
         self.box = box
+        sandbox_id = str(box.base_url).rstrip("/").rsplit("/", 1)[1]
+        record = Path(os.environ["SEBRING_DATA_DIR"]) / "sandboxes" / sandbox_id / "record.json"
+        self.pid = json.loads(record.read_text())["phase"]["running"]["pid"]
 
     def kib(self, name):
         return int(run(self.box, f"grep ^{name}: /proc/1/status")["result"].split()[1])
 
     def descriptors(self):
-        answer = run(self.box, "sudo ls /proc/1/fd | wc -l")
-        assert answer["exitCode"] == 0, answer
-        return int(answer["result"])
+        # From the host, for nobody inside may look.
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def processes(self):
         answer = self.box.post("/process/code-run", json={"code": CENSUS, "language": "python"}).json()

@@ -23,9 +23,7 @@ def root(api, api_key, shared):
             upload = box.post("/files/upload-v2", params={"path": name}, content=script.encode())
             assert upload.status_code == 200, upload.text
             command = f"sudo bash -e {name}" if user == "root" else f"bash -e {name}"
-            response = box.post(
-                "/process/execute", json={"command": command, "timeout": timeout}, timeout=timeout + 10
-            )
+            response = box.post("/process/execute", json={"command": command, "timeout": timeout}, timeout=timeout + 10)
             assert response.status_code == 200, response.text
             return response.json()
 
