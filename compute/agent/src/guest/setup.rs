@@ -107,7 +107,12 @@ pub fn write_names(hostname: &str, nameserver: Option<&str>, address: Option<&st
     if let Some(nameserver) = nameserver {
         write_file(&etc.join("resolv.conf"), &format!("nameserver {nameserver}\n"))?;
     }
-    Ok(())
+    // Where programs of old look mounts up, such as the helper by which users mount FUSE.
+    let mounts = etc.join("mtab");
+    match std::os::unix::fs::symlink("/proc/self/mounts", &mounts) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(SetupError::write(&mounts, source)),
+        _ => Ok(()),
+    }
 }
 
 /// Replaces a symbolic link, which images of systemd have, by a file; leaves a file alone that says the same.
