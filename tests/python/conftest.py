@@ -4,7 +4,12 @@ import time
 
 import pytest
 import sdk
+from calls import Calls
 from daytona import CreateSandboxFromSnapshotParams, Daytona, DaytonaError, DaytonaNotFoundError, SandboxState
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Calls())
 
 
 def pytest_report_header():

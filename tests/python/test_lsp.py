@@ -50,6 +50,7 @@ def test_symbols_and_completions(sandbox, project, language, name, line):
     found = server.completions(path, LspCompletionPosition(line=line, character=12 if name.endswith("py") else 8))
     assert any(item.label.startswith("greet") for item in found.items)
     assert "Greeter" in [symbol.name for symbol in server.sandbox_symbols("greet")]
+    assert "Greeter" in [symbol.name for symbol in server.workspace_symbols("greet")], "its older name"
     assert server.sandbox_symbols("no-such-symbol") == []
     server.did_close(path)
     server.stop()

@@ -71,6 +71,9 @@ def test_size_and_resize(pty, sandbox):
     handle.send_input("echo size=$(stty size)\n")
     screen.until("size=10 1000")
     assert sandbox.process.get_pty_session_info(handle.session_id).cols == 1000
+    assert sandbox.process.resize_pty_session(handle.session_id, PtySize(rows=11, cols=90)).cols == 90
+    handle.send_input("echo size=$(stty size)\n")
+    screen.until("size=11 90")
 
 
 @pytest.mark.parametrize("rows,cols", [(0, 80), (24, 0), (1001, 80), (24, 1001)])
@@ -88,8 +91,11 @@ def test_directory_and_environment(pty):
 @pytest.mark.parametrize("command,code", [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)])
 def test_exit_code(pty, command, code):
     handle, screen = pty()
+    assert handle.is_connected()
     handle.send_input(f"{command}\n")
     assert screen.end().exit_code == code
+    assert (handle.exit_code, handle.is_connected()) == (code, False)
+    assert (handle.error or "") == {0: "", 7: "non-zero exit", 137: "SIGKILL"}[code]
 
 
 def test_interrupt(pty):

@@ -163,7 +163,9 @@ def test_ids(sandbox, session):
 def test_entrypoint_session(sandbox):
     assert sandbox.process.get_entrypoint_session().session_id == "entrypoint"
     logs = sandbox.process.get_entrypoint_logs()
-    assert logs.stdout is not None
+    out, err = [], []
+    asyncio.run(sandbox.process.get_entrypoint_logs_async(out.append, err.append))
+    assert ("".join(out), "".join(err)) == (logs.stdout, logs.stderr)
     assert "entrypoint" not in [s.session_id for s in sandbox.process.list_sessions()]
 
 

@@ -18,6 +18,8 @@ mod guest;
 mod handshake;
 mod http;
 mod lsp;
+#[cfg(test)]
+mod openapi;
 mod process;
 mod shared;
 mod system;

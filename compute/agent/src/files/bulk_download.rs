@@ -24,7 +24,8 @@ use crate::http::request::Request;
 use crate::http::response::{self, Response};
 
 #[derive(Debug, Deserialize)]
-struct BulkDownload {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = FilesDownloadRequest))]
+pub struct BulkDownload {
     paths: Vec<String>,
 }
 

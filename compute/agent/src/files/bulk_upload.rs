@@ -22,13 +22,15 @@ use crate::http::response::{self, Response};
 const LONGEST_PATH: usize = 4096;
 
 #[derive(Debug, Default, Serialize)]
-struct Outcome {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = UploadFilesResponse))]
+pub struct Outcome {
     files: Vec<Uploaded>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = FsFileResult))]
 struct Uploaded {
     path: String,
     bytes: u64,

@@ -23,7 +23,8 @@ const LONGEST_LINE: usize = 4 * 1024 * 1024;
 const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 
 #[derive(Debug, Serialize, PartialEq, Eq)]
-struct Match {
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub struct Match {
     file: String,
     /// From 1.
     line: u64,

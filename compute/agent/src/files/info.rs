@@ -13,6 +13,7 @@ use crate::http::request::{Request, blocking};
 use crate::http::response::{self, Response};
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct FileInfo {
     name: String,

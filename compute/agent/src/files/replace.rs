@@ -18,15 +18,17 @@ use crate::http::response::{self, Response};
 const LARGEST: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = ReplaceRequest))]
 #[serde(rename_all = "camelCase")]
-struct Replace {
+pub struct Replace {
     files: Vec<String>,
     pattern: String,
     new_value: String,
 }
 
 #[derive(Debug, Serialize)]
-struct Replaced {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = ReplaceResult))]
+pub struct Replaced {
     file: String,
     success: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,8 @@ use crate::http::request::{Request, blocking};
 use crate::http::response::{self, Response};
 
 #[derive(Debug, Serialize)]
-struct Found {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = SearchFilesResponse))]
+pub struct Found {
     files: Vec<String>,
 }
 

@@ -17,7 +17,8 @@ use crate::http::response::{self, Response};
 const FIELD: &str = "file";
 
 #[derive(Debug, Serialize)]
-struct UploadedFile {
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub struct UploadedFile {
     name: String,
     path: String,
     r#type: &'static str,

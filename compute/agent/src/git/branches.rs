@@ -8,12 +8,14 @@ use crate::agent::Agent;
 use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitBranchRequest))]
 pub struct Request {
     path: String,
     name: String,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = ListBranchResponse))]
 pub struct Branches {
     /// Local ones, by name.
     branches: Vec<String>,

@@ -15,6 +15,7 @@ use crate::http::error::Failure;
 use crate::http::request::blocking;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitCloneRequest))]
 pub struct Request {
     url: String,
     path: String,

@@ -7,6 +7,7 @@ use crate::agent::Agent;
 use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitCommitRequest))]
 pub struct Request {
     path: String,
     message: String,
@@ -17,6 +18,7 @@ pub struct Request {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitCommitResponse))]
 pub struct Committed {
     hash: String,
 }

@@ -9,6 +9,7 @@ use crate::http::error::Failure;
 const SCOPES: [&str; 3] = ["global", "local", "system"];
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitSetConfigRequest))]
 pub struct SetRequest {
     key: String,
     value: String,
@@ -17,6 +18,7 @@ pub struct SetRequest {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitConfigureUserRequest))]
 pub struct UserRequest {
     name: String,
     email: String,
@@ -25,6 +27,7 @@ pub struct UserRequest {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitConfigResponse))]
 pub struct Answer {
     /// Null when the key is not set.
     value: Option<String>,

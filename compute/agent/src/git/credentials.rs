@@ -8,6 +8,7 @@ use crate::agent::Agent;
 use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitAuthenticateRequest))]
 pub struct Request {
     username: String,
     password: String,

@@ -24,7 +24,8 @@ const FORMAT: &str = "--format=%H%n%an%n%ae%n%aI%n%B";
 const PIECES: usize = 2;
 
 #[derive(Debug, PartialEq, Serialize)]
-struct Commit<'a> {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitCommitInfo))]
+pub struct Commit<'a> {
     hash: &'a str,
     author: &'a str,
     email: &'a str,

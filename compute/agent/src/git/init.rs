@@ -10,6 +10,7 @@ use crate::http::error::Failure;
 use crate::http::request::blocking;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitInitRequest))]
 pub struct Request {
     path: String,
     bare: Option<bool>,

@@ -15,6 +15,7 @@ pub const SECRET: &str = "/proc/self/fd/3";
 
 /// As it comes in a request's body.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitLogin))]
 pub struct LoginFields {
     username: Option<String>,
     password: Option<String>,

@@ -9,6 +9,7 @@ use crate::agent::Agent;
 use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitPullRequest))]
 pub struct Request {
     path: String,
     /// The upstream's remote when absent, else `origin`.

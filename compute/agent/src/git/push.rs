@@ -9,6 +9,7 @@ use crate::agent::Agent;
 use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitPushRequest))]
 pub struct Request {
     path: String,
     /// `origin` when absent.

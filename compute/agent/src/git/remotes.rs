@@ -11,6 +11,7 @@ use crate::agent::Agent;
 use crate::http::error::{Failure, Kind};
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitAddRemoteRequest))]
 pub struct AddRequest {
     path: String,
     name: String,
@@ -22,11 +23,13 @@ pub struct AddRequest {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = ListRemotesResponse))]
 pub struct Remotes {
     remotes: Vec<Remote>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitRemote))]
 pub struct Remote {
     name: String,
     /// As it is configured; the first one of several.

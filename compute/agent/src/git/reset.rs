@@ -10,6 +10,7 @@ use crate::http::error::Failure;
 const MODES: [&str; 5] = ["soft", "mixed", "hard", "merge", "keep"];
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitResetRequest))]
 pub struct Request {
     path: String,
     /// One of [`MODES`]; mixed when absent.

@@ -8,6 +8,7 @@ use crate::agent::Agent;
 use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitRestoreRequest))]
 pub struct Request {
     path: String,
     files: Vec<String>,

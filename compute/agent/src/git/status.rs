@@ -13,6 +13,7 @@ use crate::http::error::Failure;
 const DETACHED: &str = "HEAD";
 
 #[derive(Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitStatus))]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// Also a branch without a commit; `HEAD` when detached.
@@ -29,6 +30,7 @@ pub struct Status {
 }
 
 #[derive(Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct FileStatus {
     /// Relative to the repository.
     name: String,
@@ -39,6 +41,7 @@ pub struct FileStatus {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = Status))]
 pub enum Change {
     Unmodified,
     Untracked,

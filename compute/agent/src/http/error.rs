@@ -110,8 +110,9 @@ pub struct Place<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = ErrorResponse))]
 #[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
+pub struct Envelope<'a> {
     status_code: u16,
     message: &'a str,
     code: &'a str,

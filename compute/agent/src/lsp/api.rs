@@ -14,6 +14,7 @@ use crate::http::error::Failure;
 use crate::http::query::Query;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = LspServerRequest))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerRequest {
     language_id: String,
@@ -21,6 +22,7 @@ pub struct ServerRequest {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = LspDocumentRequest))]
 #[serde(rename_all = "camelCase")]
 pub struct DocumentRequest {
     language_id: String,
@@ -29,6 +31,7 @@ pub struct DocumentRequest {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = LspCompletionParams))]
 #[serde(rename_all = "camelCase")]
 pub struct CompletionRequest {
     language_id: String,
@@ -40,6 +43,7 @@ pub struct CompletionRequest {
 
 /// LSP 3.17, `CompletionContext`.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CompletionContext))]
 #[serde(rename_all = "camelCase")]
 struct Trigger {
     trigger_kind: u32,

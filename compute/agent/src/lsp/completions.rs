@@ -7,14 +7,17 @@ use super::server::nonsense;
 use crate::http::error::Failure;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CompletionList {
     #[serde(default)]
+    #[cfg_attr(test, schema(required = true))]
     is_incomplete: bool,
     items: Vec<Item>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CompletionItem))]
 #[serde(rename_all = "camelCase")]
 struct Item {
     label: String,
@@ -24,6 +27,7 @@ struct Item {
     detail: Option<String>,
     /// An object for callers; servers may give a plain text instead.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<Object>))]
     documentation: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sort_text: Option<String>,
@@ -33,6 +37,7 @@ struct Item {
     insert_text: Option<String>,
     /// What is inserted, when the server names the place as well.
     #[serde(default, skip_serializing)]
+    #[cfg_attr(test, schema(ignore))]
     text_edit: Option<Edit>,
 }
 

@@ -7,6 +7,7 @@ use super::server::nonsense;
 use crate::http::error::Failure;
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = LspSymbol))]
 pub struct Symbol {
     name: String,
     kind: u32,
@@ -14,13 +15,16 @@ pub struct Symbol {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = LspLocation))]
 struct Location {
     uri: String,
     #[serde(default)]
+    #[cfg_attr(test, schema(required = true))]
     range: Range,
 }
 
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = LspRange))]
 struct Range {
     start: Position,
     end: Position,
@@ -35,6 +39,7 @@ impl Symbol {
 
 /// Both count from 0; characters are UTF-16 code units.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = LspPosition))]
 pub struct Position {
     line: u32,
     character: u32,

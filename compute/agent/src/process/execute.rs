@@ -21,6 +21,7 @@ use crate::agent::Agent;
 use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = ExecuteRequest))]
 pub struct Request {
     command: String,
     cwd: Option<String>,
@@ -30,6 +31,7 @@ pub struct Request {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = ExecuteResponse))]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     pub exit_code: i32,

@@ -72,6 +72,7 @@ pub enum Piece {
 
 /// The whole log as text.
 #[derive(Debug, Default, Serialize, PartialEq, Eq)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = SessionCommandLogsResponse))]
 pub struct Texts {
     /// Both streams, as they came.
     pub output: String,

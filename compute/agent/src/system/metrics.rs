@@ -13,6 +13,7 @@ use crate::http::error::Failure;
 use crate::shared::Shared;
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = SystemMetrics))]
 #[serde(rename_all = "camelCase")]
 pub struct Metrics {
     /// Whole processors that the limit allows, at least one.

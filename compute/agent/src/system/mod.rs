@@ -8,16 +8,19 @@ use serde::Serialize;
 use crate::agent::Agent;
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = DirectoryResponse))]
 pub struct Directory {
     dir: String,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = VersionResponse))]
 pub struct Version {
     version: &'static str,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Message {
     pub message: &'static str,
 }

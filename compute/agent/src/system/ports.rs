@@ -14,11 +14,13 @@ const LISTED: RangeInclusive<u16> = 3000..=9999;
 const LISTEN: &str = "0A";
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = PortList))]
 pub struct Ports {
     ports: Vec<u16>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = IsPortInUseResponse))]
 #[serde(rename_all = "camelCase")]
 pub struct InUse {
     is_in_use: bool,

@@ -12,6 +12,7 @@ use crate::agent::Agent;
 use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CodeRunRequest))]
 pub struct Request {
     code: String,
     language: String,
@@ -21,6 +22,7 @@ pub struct Request {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CodeRunResponse))]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     exit_code: i32,
@@ -29,8 +31,10 @@ pub struct Answer {
 }
 
 #[derive(Debug, Default, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CodeRunArtifacts))]
 struct Artifacts {
     /// Figures that Python code showed, as `charts.py` describes them.
+    #[cfg_attr(test, schema(value_type = Vec<crate::openapi::chart::Chart>))]
     charts: Vec<Box<RawValue>>,
 }
 

@@ -16,15 +16,17 @@ use crate::http::websocket;
 const LANGUAGE: &str = "python";
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CreateContextRequest))]
 #[serde(default)]
-struct Create {
+pub struct Create {
     cwd: Option<String>,
     language: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = InterpreterContext))]
 #[serde(rename_all = "camelCase")]
-struct View {
+pub struct View {
     active: bool,
     created_at: String,
     cwd: String,
@@ -33,12 +35,14 @@ struct View {
 }
 
 #[derive(Debug, Serialize)]
-struct List {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = ListContextsResponse))]
+pub struct List {
     contexts: Vec<View>,
 }
 
 #[derive(Debug, Serialize)]
-struct Message {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = ContextMessage))]
+pub struct Message {
     message: String,
 }
 

@@ -22,8 +22,9 @@ const DEFAULT: Size = Size { cols: 80, rows: 24 };
 const LARGEST_SIDE: i64 = 1000;
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = PtyCreateRequest))]
 #[serde(rename_all = "camelCase", default)]
-struct Create {
+pub struct Create {
     id: String,
     cols: Option<i64>,
     rows: Option<i64>,
@@ -33,25 +34,29 @@ struct Create {
 }
 
 #[derive(Debug, Deserialize)]
-struct Resize {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = PtyResizeRequest))]
+pub struct Resize {
     cols: i64,
     rows: i64,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = PtyCreateResponse))]
 #[serde(rename_all = "camelCase")]
-struct Created<'a> {
+pub struct Created<'a> {
     session_id: &'a str,
 }
 
 #[derive(Debug, Serialize)]
-struct List {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = PtyListResponse))]
+pub struct List {
     sessions: Vec<View>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = PtySessionInfo))]
 #[serde(rename_all = "camelCase")]
-struct View {
+pub struct View {
     active: bool,
     cols: u16,
     created_at: String,
@@ -63,7 +68,8 @@ struct View {
 }
 
 #[derive(Debug, Serialize)]
-struct Message {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = PtyMessage))]
+pub struct Message {
     message: String,
 }
 

@@ -15,14 +15,16 @@ use crate::http::websocket;
 use crate::process::log::Texts;
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CreateSessionRequest))]
 #[serde(rename_all = "camelCase")]
-struct Create {
+pub struct Create {
     session_id: String,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = SessionExecuteRequest))]
 #[serde(rename_all = "camelCase")]
-struct Execute {
+pub struct Execute {
     command: String,
     run_async: Option<bool>,
     r#async: Option<bool>,
@@ -30,13 +32,15 @@ struct Execute {
 }
 
 #[derive(Debug, Deserialize)]
-struct Input {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = SessionSendInputRequest))]
+pub struct Input {
     data: String,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = SessionExecuteResponse))]
 #[serde(rename_all = "camelCase")]
-struct Executed {
+pub struct Executed {
     cmd_id: String,
     #[serde(flatten)]
     texts: Texts,
@@ -44,21 +48,24 @@ struct Executed {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = SessionStartedResponse))]
 #[serde(rename_all = "camelCase")]
-struct Started {
+pub struct Started {
     cmd_id: String,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = Session))]
 #[serde(rename_all = "camelCase")]
-struct SessionView {
+pub struct SessionView {
     session_id: String,
     commands: Vec<CommandView>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = Command))]
 #[serde(rename_all = "camelCase")]
-struct CommandView {
+pub struct CommandView {
     id: String,
     command: String,
     /// Absent while it runs.
