@@ -18,6 +18,8 @@ GIB = 1 << 30
 KEPT_OF_A_COMMAND = 8 * MIB
 KEPT_OF_A_SESSION = 32 * MIB
 KEPT_OF_AN_ANSWER = 16 * MIB
+# Connections to an agent that the proxy keeps.
+KEPT_CONNECTIONS = 16
 
 # Without a further process: it counts itself out.
 CENSUS = r"""
@@ -51,6 +53,13 @@ class Agent:
         record = Path(os.environ["SEBRING_DATA_DIR"]) / "sandboxes" / sandbox_id / "record.json"
         self.pid = json.loads(record.read_text())["phase"]["running"]["pid"]
 
+    def connect(self):
+        """Has the proxy open what it will ever need. A caller that is quicker than the return of its connection gets
+        a further one, which is then kept: one more descriptor, at any time.
+        """
+        with ThreadPoolExecutor(KEPT_CONNECTIONS) as pool:
+            list(pool.map(lambda _: run(self.box, "sleep 0.5"), range(KEPT_CONNECTIONS)))
+
     def kib(self, name):
         return int(run(self.box, f"grep ^{name}: /proc/1/status")["result"].split()[1])
 
@@ -80,6 +89,7 @@ def test_ten_thousand_commands_leave_nothing(raw_sandbox, toolbox):
     sandbox = raw_sandbox()
     boxes = [toolbox(sandbox) for _ in range(4)]
     agent = Agent(boxes[0])
+    agent.connect()
 
     def commands(box, count):
         for number in range(count):
@@ -102,6 +112,7 @@ def test_commands_of_one_session_leave_little(raw_sandbox, toolbox):
     """A session remembers its commands until it is deleted, and gives everything back then."""
     box = toolbox(raw_sandbox())
     agent = Agent(box)
+    agent.connect()
 
     def session(name, count):
         assert box.post("/process/session", json={"sessionId": name}).status_code == 201
