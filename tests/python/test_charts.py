@@ -68,5 +68,23 @@ def test_several_figures(sandbox):
     assert [chart.type for chart in found] == ["line", "bar"]
 
 
+@pytest.mark.parametrize(
+    "drawn,kind",
+    [
+        ("plt.boxplot([[1, float('nan'), 3]])", "box_and_whisker"),
+        ("plt.boxplot([[]])", "box_and_whisker"),
+        ("plt.bar([1, float('nan')], [1, float('nan')])", "bar"),
+        ("plt.plot([1, 2], [float('inf'), 3])", "line"),
+        ("plt.fill_between([1, 2], [3, 4])", "unknown"),
+        ("plt.imshow([[1, 2], [3, 4]])", "unknown"),
+        ("plt.figure().add_subplot(projection='3d').scatter([1, 2], [3, 4], [5, 6])", "scatter"),
+    ],
+)
+def test_odd_figures(sandbox, drawn, kind):
+    """What a chart cannot tell is left out of it; the code never hears of it."""
+    (chart,) = charts(sandbox, f"{drawn}; plt.show()")
+    assert (chart.type, base64.b64decode(chart.png)[:4]) == (kind, b"\x89PNG")
+
+
 def test_no_charts(sandbox):
     assert sandbox.process.code_run("print(1)").artifacts.charts == []

@@ -108,13 +108,14 @@ def _sebring():
         return chart
 
     def contents(axes):
+        from matplotlib.collections import PathCollection
         from matplotlib.container import BarContainer
         from matplotlib.patches import Wedge
 
         wedges = [patch for patch in axes.patches if isinstance(patch, Wedge)]
         if wedges:
             return "pie", [
-                {"label": named(wedge, ""), "angle": abs(number(wedge.theta2 - wedge.theta1)), "radius": number(wedge.r)}
+                {"label": named(wedge, ""), "angle": number(abs(wedge.theta2 - wedge.theta1)), "radius": number(wedge.r)}
                 for wedge in wedges
             ]
         boxes = getattr(axes, "_sebring_boxes", [])
@@ -123,7 +124,8 @@ def _sebring():
         bars = [container for container in axes.containers if isinstance(container, BarContainer)]
         if bars:
             return "bar", [element for container in bars for element in bar(axes, container)]
-        scatters = [points for points in axes.collections if points.get_offsets().size]
+        scatters = [points for points in axes.collections if isinstance(points, PathCollection)]
+        scatters = [points for points in scatters if points.get_offsets().size]
         if scatters:
             return "scatter", [
                 {"label": named(points, f"Scatter {index}"), "points": pairs(points.get_offsets())}
@@ -147,9 +149,9 @@ def _sebring():
                 place, value = patch.get_x() + patch.get_width() / 2, patch.get_height()
             else:
                 place, value = patch.get_y() + patch.get_height() / 2, patch.get_width()
-            place = number(place)
+            place = float(place)
             near = [name for tick, name in names.items() if abs(tick - place) < 1e-9 and name]
-            yield {"label": near[0] if near else f"{place:g}", "value": f"{number(value):g}", "group": group}
+            yield {"label": near[0] if near else f"{place:g}", "value": f"{float(value):g}", "group": group}
 
     def box(stats):
         return {
@@ -159,7 +161,7 @@ def _sebring():
             "median": number(stats["med"]),
             "third_quartile": number(stats["q3"]),
             "max": number(stats["whishi"]),
-            "outliers": [number(value) for value in stats.get("fliers", [])],
+            "outliers": [value for value in map(number, stats.get("fliers", [])) if value is not None],
         }
 
     def named(artist, other):
@@ -167,13 +169,16 @@ def _sebring():
         return other if label.startswith("_") or not label else label
 
     def pairs(points):
-        import math
-
-        # JSON has no other numbers.
-        return [[number(x), number(y)] for x, y in points if math.isfinite(x) and math.isfinite(y)]
+        numbers = ([number(x), number(y)] for x, y in points)
+        return [pair for pair in numbers if None not in pair]
 
     def number(value):
+        """None for what JSON has no number for."""
+        import math
+
         value = float(value)
+        if not math.isfinite(value):
+            return None
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
     sys.excepthook = excepthook
