@@ -1,13 +1,18 @@
 """A git server over HTTP with one user, run inside a sandbox: `git http-backend` behind a small web server.
 
-git_server.py ROOT PORT      repositories below ROOT; user `user`, password `secret`
+git_server.py ROOT PORT [CERTIFICATE KEY]
+
+Repositories below ROOT; user `user`, password `secret`. With a certificate it speaks TLS. It answers for every host,
+also as a proxy.
 """
 
 import base64
 import os
+import ssl
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 ROOT, PORT = sys.argv[1], int(sys.argv[2])
 CREDENTIALS = "Basic " + base64.b64encode(b"user:secret").decode()
@@ -23,7 +28,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        path, _, query = self.path.partition("?")
+        # Of the whole URL, which a proxy is asked for.
+        _, _, path, query, _ = urlsplit(self.path)
         body = self.read_body()
         answer = subprocess.run(
             ["git", "http-backend"],
@@ -45,12 +51,11 @@ class Handler(BaseHTTPRequestHandler):
             },
         ).stdout
         head, _, content = answer.partition(b"\r\n\r\n")
-        headers = [line.split(": ", 1) for line in head.decode().split("\r\n")]
-        status = dict(headers).get("Status", "200 OK").split()[0]
-        self.send_response(int(status))
-        for name, value in headers:
-            if name != "Status":
-                self.send_header(name, value)
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        self.send_response(int(headers.pop("Status", "200 OK").split()[0]))
+        # Known, so that the end of a connection without TLS's farewell is no truncation.
+        for name, value in (headers | {"Content-Length": str(len(content))}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
@@ -67,5 +72,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
+if len(sys.argv) > 3:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*sys.argv[3:])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 print("listening", flush=True)
 server.serve_forever()

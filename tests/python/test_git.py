@@ -209,8 +209,82 @@ def test_no_server(sandbox, unique):
         sandbox.git.clone("http://127.0.0.1:9/none.git", unique)
 
 
+@pytest.fixture(scope="module")
+def secure(sandbox, origin):
+    """The URL of the same server behind TLS, and the certificate that it shows, which nobody trusts."""
+    sh(
+        sandbox,
+        """
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \\
+            -keyout server/key.pem -out server/certificate.pem 2>/dev/null
+        nohup python3 server/git_server.py ~/srv 8443 server/certificate.pem server/key.pem > server/log-tls 2>&1 &
+        until grep -q listening server/log-tls; do kill -0 $!; sleep 0.02; done
+        """,
+    )
+    return "https://localhost:8443/origin.git", "/home/daytona/server/certificate.pem"
+
+
+def test_authority_of_the_configuration(sandbox, secure, unique):
+    url, certificate = secure
+    login = {"username": "user", "password": "secret"}
+    with pytest.raises(DaytonaError, match="(?i)certificate"):
+        sandbox.git.clone(url, unique, **login)
+    sh(sandbox, f"git config --global http.https://localhost:8443/.sslCAInfo {certificate}")
+    try:
+        sandbox.git.clone(url, unique, **login)
+        sandbox.git.pull(unique, **login)
+    finally:
+        sh(sandbox, "git config --global --unset http.https://localhost:8443/.sslCAInfo")
+
+
+def test_proxy_and_rewriting_of_the_configuration(sandbox, origin, unique):
+    """A proxy that answers for a name which does not exist, then a rule that leads another such name to the remote."""
+    login = {"username": "user", "password": "secret"}
+    sh(sandbox, f"git config --global http.http://far.invalid/.proxy {URL}")
+    sandbox.git.clone("http://far.invalid/origin.git", f"{unique}-p", **login)
+    sh(sandbox, f"git config --global url.{URL}/.insteadOf http://rewritten.invalid/")
+    sandbox.git.clone("http://rewritten.invalid/origin.git", f"{unique}-r", **login)
+    assert sh(sandbox, f"cat {unique}-p/b.txt {unique}-r/b.txt") == "two\ntwo\n"
+    assert "secret" not in sh(sandbox, f"cat ~/.gitconfig {unique}-?/.git/config")
+
+
 @pytest.mark.since("0.226")
 class TestNewer:
+    def test_errors_have_their_class(self, sandbox, clone, origin, unique):
+        from daytona import DaytonaGitMergeConflictError, DaytonaGitRemoteRejectedError, DaytonaGitTransportFailedError
+
+        with pytest.raises(DaytonaGitTransportFailedError) as caught:
+            sandbox.git.clone("http://127.0.0.1:9/none.git", f"{unique}-t")
+        assert (caught.value.status_code, caught.value.code) == (502, "GIT_TRANSPORT_FAILED")
+        branch = f"both-{unique}"
+        sh(
+            sandbox,
+            f"""
+            cd {clone}; git checkout -q -b {branch}; git push -q -u origin {branch}; git clone -q {origin} ../{clone}-o
+            cd ../{clone}-o; git checkout -q {branch}; echo theirs > a.txt; git commit -qam t; git push -q
+            cd ../{clone}; echo ours > a.txt; git commit -qam o; git config pull.rebase false
+            """,
+        )
+        with pytest.raises(DaytonaGitMergeConflictError) as caught:
+            sandbox.git.pull(clone)
+        assert (caught.value.status_code, caught.value.source) == (409, "DAYTONA_DAEMON")
+        assert names(sandbox, clone)["a.txt"] == ("Updated but unmerged", "Updated but unmerged")
+        sandbox.git.reset(clone, mode="merge")
+        hook = f"{origin}/hooks/pre-receive"
+        sh(sandbox, f"printf '#!/bin/sh\necho not today\nexit 1\n' > {hook}; chmod +x {hook}")
+        try:
+            with pytest.raises(DaytonaGitRemoteRejectedError, match="not today"):
+                sandbox.git.push(clone, remote="origin", branch="main")
+                sandbox.git.create_branch(clone, f"{branch}-2")
+                sandbox.git.push(clone)
+        finally:
+            sh(sandbox, f"rm {hook}")
+
+    def test_insecure(self, sandbox, secure, unique):
+        url, _ = secure
+        sandbox.git.clone(url, unique, username="user", password="secret", insecure_skip_tls=True)
+        assert "ssl" not in sh(sandbox, f"cat {unique}/.git/config").lower(), "it is for that call only"
+
     def test_init(self, sandbox, unique):
         sandbox.git.init(unique, initial_branch="trunk")
         assert sandbox.git.status(unique).current_branch == "trunk"

@@ -31,3 +31,27 @@ test('from init to push', async () => {
   await git.pull('copy')
   await assert.rejects(git.status('/tmp'), DaytonaGitRepoNotFoundError)
 })
+
+test('settings and states', async () => {
+  const { git, fs } = sandbox
+  const commit = async (text) => {
+    await fs.uploadFile(Buffer.from(text), 'states/a.txt')
+    await git.add('states', ['a.txt'])
+    await git.commit('states', text, 'Ada', 'ada@example.com')
+  }
+  await git.init('states', false, 'main')
+  await git.setConfig('sebring.test', 'a value', 'local', 'states')
+  assert.equal(await git.getConfig('sebring.test', 'local', 'states'), 'a value')
+  await git.remoteAdd('states', 'origin', '/home/daytona/states.git')
+  assert.deepEqual((await git.remotes('states')).remotes.map((remote) => remote.name), ['origin'])
+  assert.equal(await git.remoteGet('states', 'origin'), '/home/daytona/states.git')
+  await commit('one')
+  await commit('two')
+  await fs.uploadFile(Buffer.from('three'), 'states/a.txt')
+  await git.restore('states', ['a.txt'])
+  assert.equal((await fs.downloadFile('states/a.txt')).toString(), 'two')
+  await git.reset('states', 'hard', 'HEAD~1')
+  assert.equal((await fs.downloadFile('states/a.txt')).toString(), 'one')
+  await git.dangerouslyAuthenticate('user', 'secret', 'example.com', 'https')
+  assert.match((await fs.downloadFile('.git-credentials')).toString(), /user:secret@example\.com/)
+})

@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
+import './calls.mjs'
 import { Daytona, DaytonaNotFoundError } from '@daytonaio/sdk'
 
 export const daytona = new Daytona()

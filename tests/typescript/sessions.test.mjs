@@ -49,6 +49,15 @@ test('input reaches the command', async (t) => {
   assert.match(out, /got it/)
 })
 
+test('the entrypoint has a session', async () => {
+  assert.equal((await sandbox.process.getEntrypointSession()).sessionId, 'entrypoint')
+  const { output } = await sandbox.process.getEntrypointLogs()
+  let followed = ''
+  const take = (text) => (followed += text)
+  await sandbox.process.getEntrypointLogs(take, take)
+  assert.equal(followed, output)
+})
+
 test('errors have their class', async (t) => {
   const id = await session(t)
   await assert.rejects(sandbox.process.createSession(id), DaytonaConflictError)

@@ -53,12 +53,17 @@ test('type and see', async (t) => {
   await handle.resize(100, 30)
   await handle.sendInput('echo now=$(stty size)\n')
   await screen.until('now=30 100')
+  assert.equal((await sandbox.process.resizePtySession(handle.sessionId, 90, 11)).cols, 90)
+  await handle.sendInput('echo then=$(stty size)\n')
+  await screen.until('then=11 90')
 })
 
 test('exit code', async (t) => {
   const { handle } = await open(t)
+  assert.equal(handle.isConnected(), true)
   await handle.sendInput('exit 7\n')
   assert.equal((await handle.wait()).exitCode, 7)
+  assert.deepEqual([handle.exitCode, handle.error, handle.isConnected()], [7, 'non-zero exit', false])
 })
 
 test('come back', async (t) => {
