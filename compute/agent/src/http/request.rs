@@ -1,5 +1,7 @@
 //! A request on its way to its handler.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
@@ -44,7 +46,7 @@ impl Request {
         self.parts.headers.get(name)?.to_str().ok()
     }
 
-    /// Reads the whole body as JSON. An empty body counts as an empty object.
+    /// Reads the whole body as a JSON object, which an empty body counts as.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Failure> {
         let body = Limited::new(self.body, LARGEST_JSON).collect().await.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() {
@@ -58,8 +60,13 @@ impl Request {
         })?;
         let bytes = body.to_bytes();
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(text)
-            .map_err(|error| Failure::new(Kind::InvalidRequestBody, format!("invalid request body: {error}")))
+        let invalid =
+            |error: &dyn Display| Failure::new(Kind::InvalidRequestBody, format!("invalid request body: {error}"));
+        // An array would be taken for the fields in their order.
+        if !text.trim_ascii_start().starts_with(b"{") {
+            return Err(invalid(&"send a JSON object"));
+        }
+        serde_json::from_slice(text).map_err(|error| invalid(&error))
     }
 
     /// Hands the body to `consume` on a blocking thread, as it arrives. Whatever that thread decides, the body is
