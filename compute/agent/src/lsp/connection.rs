@@ -19,14 +19,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::editor::{self, Folder};
 use super::wire::{self, Error, Incoming};
-use crate::http::error::{Failure, Kind};
+use crate::http::error::Failure;
 use crate::process::children::Exit;
 use crate::process::job::Job;
 use crate::process::session::command::set_nonblocking;
 use crate::shared::Shared;
 
-/// For an answer: a first look at a large project takes its time.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// For a polite end.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Messages that wait for the driver.
@@ -94,22 +92,19 @@ impl Connection {
         self.end.lock().clone()
     }
 
-    /// Asks for something. Dropped before the answer, it tells the server so.
+    /// Asks for something, and waits as long as the caller does: a first look at a large project takes its time.
+    /// Dropped before the answer, it tells the server so.
     pub async fn request<T: Serialize>(&self, method: &str, params: &T) -> Result<Box<RawValue>, Failure> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, reply) = oneshot::channel();
         self.send(wire::request(Some(id), method, params), Some((id, sender))).await?;
         let _cancel = Cancel { commands: &self.commands, id };
-        match tokio::time::timeout(PATIENCE, reply).await {
-            Ok(Ok(Ok(result))) => Ok(result),
-            Ok(Ok(Err(Error { code, message }))) => {
+        match reply.await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(Error { code, message })) => {
                 Err(Failure::internal(format!("{} refused {method}: {message} (code {code})", self.name)))
             }
-            Ok(Err(_)) => Err(self.gone()),
-            Err(_) => Err(Failure::new(
-                Kind::RequestTimeout,
-                format!("{} did not answer {method} within {} s", self.name, PATIENCE.as_secs()),
-            )),
+            Err(_) => Err(self.gone()),
         }
     }
 
