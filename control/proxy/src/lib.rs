@@ -20,6 +20,8 @@
 mod body;
 mod connection;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod headers;
 mod pool;
 mod signature;

@@ -107,7 +107,7 @@ impl Commits {
 }
 
 /// None for what is no commit of [`FORMAT`].
-fn serialize(record: &[u8]) -> Option<Vec<u8>> {
+pub fn serialize(record: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(record);
     let mut parts = text.splitn(5, '\n');
     let mut part = || parts.next();

@@ -46,7 +46,7 @@ pub async fn list(agent: &Agent, path: &str) -> Result<Remotes, Failure> {
 }
 
 /// Records of `remote.NAME.url`, a line break, the URL.
-fn parse(output: &[u8]) -> Vec<Remote> {
+pub fn parse(output: &[u8]) -> Vec<Remote> {
     let mut remotes: Vec<Remote> = Vec::new();
     Records::default().push(output, |record| {
         let record = String::from_utf8_lossy(record);

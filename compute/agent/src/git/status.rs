@@ -26,7 +26,7 @@ pub struct Status {
     behind: u64,
     /// Whether a remote is known to have a branch of this name.
     branch_published: bool,
-    file_status: Vec<FileStatus>,
+    pub file_status: Vec<FileStatus>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -72,15 +72,15 @@ pub async fn status(agent: &Agent, path: &str) -> Result<Status, Failure> {
 }
 
 #[derive(Debug, Default)]
-struct Parser {
-    status: Status,
+pub struct Parser {
+    pub status: Status,
     /// The record of a rename is followed by one with the former name.
     renamed: bool,
 }
 
 impl Parser {
     /// Records of kinds that later versions of git may add are passed over.
-    fn take(&mut self, record: &[u8]) {
+    pub fn take(&mut self, record: &[u8]) {
         let record = String::from_utf8_lossy(record);
         if std::mem::take(&mut self.renamed) {
             if let Some(file) = self.status.file_status.last_mut() {

@@ -34,7 +34,7 @@ impl Accounts {
         Self::parse(&String::from_utf8_lossy(&text("/etc/passwd")), &String::from_utf8_lossy(&text("/etc/group")))
     }
 
-    fn parse(passwd: &str, group: &str) -> Self {
+    pub fn parse(passwd: &str, group: &str) -> Self {
         Self {
             accounts: passwd.lines().filter_map(parse_account).collect(),
             groups: group.lines().filter_map(parse_group).collect(),

@@ -153,7 +153,7 @@ fn no_such_route(method: &Method, path: &str) -> Failure {
 }
 
 /// The path's parts, each decoded on its own, without empty ones at the ends.
-fn segments(path: &str) -> Result<Vec<String>, Failure> {
+pub fn segments(path: &str) -> Result<Vec<String>, Failure> {
     let decode = |segment: &str| {
         let decoded = percent_decode_str(segment).decode_utf8();
         decoded.map(|text| text.into_owned()).map_err(|_| Failure::bad_request("the path is not UTF-8"))

@@ -22,8 +22,8 @@ pub struct Malformed;
 
 /// Takes the first message from the buffer, when it is complete.
 pub fn decode(buffer: &mut Vec<u8>) -> Result<Option<Vec<String>>, Malformed> {
-    let Some(header) = memchr::memchr(b'\n', buffer) else {
-        return if buffer.len() > LONGEST_HEADER { Err(Malformed) } else { Ok(None) };
+    let Some(header) = memchr::memchr(b'\n', &buffer[..buffer.len().min(LONGEST_HEADER)]) else {
+        return if buffer.len() < LONGEST_HEADER { Ok(None) } else { Err(Malformed) };
     };
     let lengths = std::str::from_utf8(&buffer[..header]).map_err(|_| Malformed)?;
     let lengths: Vec<usize> =
@@ -67,5 +67,9 @@ mod tests {
         for bytes in [&b"x\n"[..], b"-1\n", b"99999999999999999999\n", b"1 18446744073709551615\n", &[b'1'; 300]] {
             assert_eq!(decode(&mut bytes.to_vec()), Err(Malformed));
         }
+        // Whether its end has arrived already makes no difference.
+        let long = [&[b' '; LONGEST_HEADER][..], b"\n"].concat();
+        assert_eq!(decode(&mut long.clone()), Err(Malformed));
+        assert_eq!(decode(&mut long[..LONGEST_HEADER].to_vec()), Err(Malformed));
     }
 }

@@ -102,7 +102,7 @@ pub fn create_and_connect(agent: &Agent, request: Request) -> Result<Response, F
         cols: request.query.parsed("cols")?,
         rows: request.query.parsed("rows")?,
         cwd: request.query.get("cwd").map(str::to_owned),
-        envs: offered_environment(&request)?,
+        envs: offered_environment(&websocket::offered_protocols(&request))?,
         lazy_start: false,
     };
     let pty = register(agent, wanted)?;
@@ -162,8 +162,8 @@ fn attach(pty: Arc<Pty>, request: Request) -> Result<Response, Failure> {
     websocket::upgrade(request, move |socket| attach::converse(socket, pty, exit_control))
 }
 
-fn offered_environment(request: &Request) -> Result<Option<Variables>, Failure> {
-    let offered = websocket::offered_protocols(request);
+/// From the protocols that a client offers.
+pub fn offered_environment(offered: &[String]) -> Result<Option<Variables>, Failure> {
     let Some(encoded) = offered.iter().find_map(|protocol| protocol.strip_prefix(ENVIRONMENT)) else {
         return Ok(None);
     };

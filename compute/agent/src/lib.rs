@@ -1,0 +1,91 @@
+//! Pid 1 of every sandbox: sets it up from inside, reaps its orphans and serves the toolbox API.
+//!
+//! It is static, has no business with the image's libraries and runs in an empty root file system. One thread runs
+//! the server; file work goes to short-lived threads ([`blocking`]). Whatever it does for a caller, it does as the
+//! sandbox user: processes change their ids before they are executed ([`process::spawn`]), and file operations are
+//! checked by the kernel against the file system ids that [`guest::identity`] sets on the only thread before any
+//! other exists. Its real uid stays 0 so that it can end what `sudo` started.
+//!
+//! No descriptor of the world outside stays open after the handshake, which checkpointing needs.
+
+mod agent;
+mod blocking;
+mod checkpoint;
+mod desktop;
+mod files;
+#[cfg(fuzzing)]
+pub mod fuzz;
+mod git;
+mod guest;
+mod handshake;
+mod http;
+mod lsp;
+#[cfg(test)]
+mod openapi;
+mod process;
+mod shared;
+mod system;
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use sebring_types::agent::{AgentConfig, FailureKind, SOCKET_PATH};
+
+use crate::agent::Agent;
+use crate::guest::setup::{self, SetupError};
+use crate::handshake::Handshake;
+
+/// The whole program.
+pub fn run() -> ExitCode {
+    let Some(socket) = socket_path() else {
+        eprintln!("usage: sebring-agent [--socket PATH], with a handshake on descriptor 3");
+        return ExitCode::from(2);
+    };
+    let (mut handshake, config) = match Handshake::receive() {
+        Ok(received) => received,
+        Err(error) => {
+            eprintln!("sebring-agent: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match prepare(&socket, config) {
+        Ok((agent, listener)) => serve(agent, listener, handshake),
+        Err(error) => {
+            handshake.fail(error.kind(), &error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The socket of the handshake's contract, or the one that a test names.
+fn socket_path() -> Option<PathBuf> {
+    let mut arguments = std::env::args_os().skip(1);
+    match (arguments.next(), arguments.next(), arguments.next()) {
+        (None, ..) => Some(SOCKET_PATH.into()),
+        (Some(flag), Some(path), None) if flag == "--socket" => Some(path.into()),
+        _ => None,
+    }
+}
+
+/// Everything that needs root: signals, files of the image, the socket; then the file system ids.
+fn prepare(socket: &std::path::Path, config: AgentConfig) -> Result<(Agent, UnixListener), SetupError> {
+    guest::limits::apply()?;
+    guest::signals::block()?;
+    let identity = setup::prepare(&config)?;
+    let listener = setup::listen(socket)?;
+    guest::identity::assume_for_files(&identity)?;
+    Ok((Agent::new(config, identity), listener))
+}
+
+fn serve(agent: Agent, listener: UnixListener, mut handshake: Handshake) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let served = runtime.and_then(|runtime| runtime.block_on(http::server::run(agent, listener, || handshake.ready())));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            handshake.fail(FailureKind::Internal, &format!("the agent cannot serve: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
