@@ -21,9 +21,15 @@ pub fn operations() -> BTreeSet<String> {
     list.expect("its list").iter().flat_map(of_arm).collect()
 }
 
+/// What is between the runner and the agent; no caller gets there.
+const RESERVED: &str = "RESERVED_PATH";
+
 /// None of the last arm, which answers what no other one does.
 fn of_arm(arm: &Arm) -> Vec<String> {
     let Pat::Slice(slice) = &arm.pat else { return Vec::new() };
+    if matches!(slice.elems.first(), Some(Pat::Ident(first)) if first.ident == RESERVED) {
+        return Vec::new();
+    }
     let method = match arm.guard.as_ref().map(|(_, guard)| &**guard) {
         Some(Expr::Path(flag)) => flag.path.get_ident().expect("the flag of a method").to_string().to_uppercase(),
         Some(_) => panic!("a guard that is no method"),
