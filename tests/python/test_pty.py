@@ -170,6 +170,6 @@ def test_kill_ends_the_children(pty, sandbox):
     handle, screen = pty()
     handle.send_input("sleep 3001 & sleep 3002\n")
     screen.until("sleep 3002")
-    sandbox.process.kill_pty_session(handle.session_id)
+    handle.kill()
     screen.end()
     assert sandbox.process.exec("pgrep -f 'sleep 300[0-9]' | grep -v $$ | wc -l").result.strip() == "0"
