@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use sebring_images::{BootstrapConfig, Console, DEFAULT_SNAPSHOT, SnapshotStore, bootstrap};
+use sebring_types::Isolation;
 
 use crate::DataDir;
 
@@ -30,6 +31,15 @@ enum Action {
         #[arg(long)]
         force: bool,
     },
+    /// Say how far sandboxes of a snapshot are confined, from their next start.
+    Isolate {
+        #[command(flatten)]
+        data: DataDir,
+        /// Of the snapshot.
+        name: String,
+        /// `system` or `strict`; what the server says when absent.
+        isolation: Option<Isolation>,
+    },
     /// List the snapshots on this machine.
     List(DataDir),
 }
@@ -41,6 +51,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             let config = BootstrapConfig { data_dir: data.path, name, mirror, ca_bundle, force };
             let manifest = bootstrap(&config, &mut Console::new())?;
             println!("{}", manifest.name);
+        }
+        Action::Isolate { data, name, isolation } => {
+            let changed = SnapshotStore::open(&data.path)?.isolate(&name, isolation)?;
+            anyhow::ensure!(changed > 0, "there is no snapshot {name} in {}", data.path.display());
         }
         Action::List(data) => {
             for manifest in SnapshotStore::open(&data.path)?.list()? {

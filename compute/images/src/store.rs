@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use sebring_types::{SnapshotId, SnapshotManifest};
+use sebring_types::{Isolation, SnapshotId, SnapshotManifest};
 
 use crate::error::StoreError;
 use crate::tree::Usage;
@@ -100,6 +100,21 @@ impl SnapshotStore {
             }
         }
         Ok(removed)
+    }
+
+    /// Gives the snapshots of that name this isolation, or leaves it to the server; answers how many there are. Their sandboxes
+    /// have it from their next start.
+    pub fn isolate(&self, name: &str, isolation: Option<Isolation>) -> Result<usize, StoreError> {
+        let mut found = self.all()?;
+        found.retain(|manifest| manifest.name == name);
+        for manifest in &mut found {
+            manifest.isolation = isolation;
+            manifest::write(&self.path(manifest.id), manifest)?;
+        }
+        // Servers look at the folder's time to see whether what they remember is still true.
+        let touch = || File::open(&self.dir)?.set_modified(std::time::SystemTime::now());
+        touch().map_err(StoreError::io("can't touch", &self.dir))?;
+        Ok(found.len())
     }
 
     /// The lock that a bootstrap holds; none when another process has it.
@@ -225,6 +240,22 @@ mod tests {
         store.remove(new.id).expect("removed");
         assert_eq!(store.find("a").expect("a search"), Some(old));
         assert!(matches!(store.remove(new.id), Err(StoreError::NotFound(_))));
+    }
+
+    #[test]
+    fn isolates_all_of_a_name_and_says_that_something_changed() {
+        let data = tempfile::tempdir().expect("a directory");
+        let store = SnapshotStore::open(data.path()).expect("a store");
+        let ids = [publish(&store, "a", "1").id, publish(&store, "a", "2").id, publish(&store, "b", "1").id];
+        let time = || fs::metadata(store.dir()).and_then(|meta| meta.modified()).expect("a time");
+        let before = time();
+        assert_eq!(store.isolate("a", Some(Isolation::Strict)).expect("written"), 2);
+        assert_eq!(store.isolate("c", Some(Isolation::Strict)).expect("nothing to write"), 0);
+        let found = ids.map(|id| store.get(id).expect("a manifest").isolation);
+        assert_eq!(found, [Some(Isolation::Strict), Some(Isolation::Strict), None]);
+        assert!(time() > before);
+        assert_eq!(store.isolate("a", None).expect("written"), 2);
+        assert_eq!(store.get(ids[0]).expect("a manifest").isolation, None);
     }
 
     #[test]

@@ -55,9 +55,13 @@ impl Boot<'_> {
     }
 
     fn launch(&self, cgroup: &Cgroup, limits: &Limits, stages: &mut Stages) -> Result<Process, RunnerError> {
+        let profile = self.host.profile(self.manifest);
         let control_dir = self.host.config.layout.control_dir(self.spec.id);
         let ids = self.slot.namespaces.ids;
         let user_namespace = self.slot.namespaces.user.as_fd();
+        if profile.nesting() {
+            cgroup.give_to(ids.base).map_err(refine)?;
+        }
         make_control_dir(&control_dir, ids.base).step("control directory").map_err(refine)?;
 
         let view = match self.host.cgroups.version(Controller::Memory) {
@@ -78,7 +82,7 @@ impl Boot<'_> {
 
         let launched = Launch {
             hostname: &self.spec.hostname,
-            profile: self.host.profile(self.manifest),
+            profile,
             ward: &self.host.ward,
             namespaces: &self.slot.namespaces,
             cgroup,

@@ -236,8 +236,10 @@ unsafe fn enter_root(plan: &mut Plan<'_>) {
             check!(plan, AttachMounts, attach_within(&mut plan.scratch[SCRATCH - 1], mount, c".", name));
         }
 
+        // With nesting root inside owns its own group (`Cgroup::give_to`).
+        let attributes = if plan.rules.nesting { secure } else { read_only };
         let view = match plan.cgroup_view {
-            -1 => check!(plan, MountCgroups, new_filesystem(&mut plan.scratch, 4, c"cgroup2", &[], read_only)),
+            -1 => check!(plan, MountCgroups, new_filesystem(&mut plan.scratch, 4, c"cgroup2", &[], attributes)),
             view => view,
         };
         check!(plan, MountCgroups, attach(view, c"/sys/fs/cgroup"));

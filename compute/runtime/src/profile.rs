@@ -45,6 +45,11 @@ const CAPABILITIES: u64 = 1 << 0 // CHOWN
 const READ_ONLY: [&CStr; 5] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sysrq-trigger", c"/proc/sys"];
 
 impl Profile {
+    /// Whether containers can run inside.
+    pub fn nesting(&self) -> bool {
+        self.rules.nesting
+    }
+
     /// Root inside is an administrator of its own namespaces: it mounts FUSE, overlay, tmpfs and the like, sets up its
     /// network and packet filter, and runs containers. `devices` is an existing directory.
     ///

@@ -28,7 +28,7 @@ const RULES: &str = "table inet probe {
 ";
 
 pub(super) fn look(root: bool) -> Vec<Finding> {
-    let mut findings = vec![release(), privileges(root), cgroups(), namespace_limits(), kvm()];
+    let mut findings = vec![release(), privileges(root), cgroups(), namespace_limits(), isolation(), kvm()];
     if root {
         findings.extend([user_namespaces(), nftables()]);
     }
@@ -114,7 +114,8 @@ fn user_namespaces() -> Finding {
         Err(error) => Finding::missing(
             "user namespaces",
             chain(&error),
-            "sysctl -w user.max_user_namespaces=100000, in a kernel with CONFIG_USER_NS",
+            "sysctl -w user.max_user_namespaces=100000, in a kernel with CONFIG_USER_NS; where there is one of these, \
+             kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0",
         ),
     }
 }
@@ -135,6 +136,27 @@ fn namespace_limits() -> Finding {
             "sysctl -w user.max_<kind>_namespaces=100000",
         ),
     }
+}
+
+/// What the profile *system* offers beyond what no sandbox does without.
+fn isolation() -> Finding {
+    const NAME: &str = "isolation";
+    let devices = fs::read_to_string("/proc/misc").unwrap_or_default();
+    let lacks: Vec<_> = ["fuse", "tun"].into_iter().filter(|name| !has_device(&devices, name)).collect();
+    if lacks.is_empty() {
+        return Finding::ok(NAME, "strict, and system with FUSE and tunnels");
+    }
+    Finding::limited(
+        NAME,
+        format!("strict, and system without {}", lacks.join(" and ")),
+        "root inside can't mount file systems in user space, or make tunnels",
+        "modprobe fuse; modprobe tun",
+    )
+}
+
+/// Whether `/proc/misc` lists a device: lines of number and name.
+fn has_device(misc: &str, name: &str) -> bool {
+    misc.lines().any(|line| line.split_ascii_whitespace().nth(1) == Some(name))
 }
 
 fn nftables() -> Finding {
@@ -176,7 +198,14 @@ fn kvm() -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::version;
+    use super::{has_device, version};
+
+    #[test]
+    fn finds_devices_by_their_whole_name() {
+        let misc = "200 tun\n229 fuse\n 59 cuse\n";
+        assert!(has_device(misc, "tun") && has_device(misc, "fuse"));
+        assert!(!has_device(misc, "use") && !has_device("", "tun"));
+    }
 
     #[test]
     fn reads_kernel_releases() {

@@ -132,6 +132,9 @@ fn delegate(hierarchy: &Hierarchy, root: &str) -> Result<(), RuntimeError> {
     Ok(())
 }
 
+/// Groups that root inside may make. Each costs the kernel memory.
+const MAX_GROUPS_INSIDE: &str = "1024";
+
 /// One sandbox's directories.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -186,17 +189,30 @@ impl Cgroup {
             .unwrap_or(0)
     }
 
-    /// Every process in the sandbox, as pids of ours.
-    pub fn processes(&self) -> io::Result<Vec<i32>> {
-        let Some((_, path)) = self.paths.first() else { return Ok(Vec::new()) };
-        match std::fs::read_to_string(path.join("cgroup.procs")) {
-            Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
+    /// Lets `owner` make groups below the sandbox's own, for containers inside (v2: version 1 is not safe to give away). The
+    /// files of the limits stay ours; what is given is what admin-guide/cgroup-v2.rst, "Model of Delegation", names.
+    pub fn give_to(&self, owner: u32) -> Result<(), RuntimeError> {
+        let step = "cgroup for containers inside";
+        for (_, path) in self.paths.iter().filter(|(hierarchy, _)| hierarchy.version == Version::V2) {
+            std::fs::write(path.join("cgroup.max.descendants"), MAX_GROUPS_INSIDE).step(step)?;
+            std::os::unix::fs::chown(path, Some(owner), Some(owner)).step(step)?;
+            for file in ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+                std::os::unix::fs::chown(path.join(file), Some(owner), Some(owner)).step(step)?;
+            }
         }
+        Ok(())
     }
 
-    /// Removes the directories; those that are gone already count as removed.
+    /// Every process in the sandbox, as pids of ours.
+    pub fn processes(&self) -> io::Result<Vec<i32>> {
+        let mut found = Vec::new();
+        if let Some((_, path)) = self.paths.first() {
+            add_processes(path, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// Removes the directories, with those that containers inside left; what is gone already counts as removed.
     ///
     /// # Errors
     /// `EBUSY` while a process is still in it: the kernel lets go of one shortly after it was reaped.
@@ -205,8 +221,41 @@ impl Cgroup {
     }
 }
 
+/// Those of a group, then those of the groups in it.
+fn add_processes(path: &Path, found: &mut Vec<i32>) -> io::Result<()> {
+    match std::fs::read_to_string(path.join("cgroup.procs")) {
+        Ok(text) => found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+        // Gone, or one of threads, whose processes are listed above it.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+        Err(error) => return Err(error),
+    }
+    groups_in(path)?.iter().try_for_each(|group| add_processes(group, found))
+}
+
+fn groups_in(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut groups = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            groups.push(entry.path());
+        }
+    }
+    Ok(groups)
+}
+
 fn remove_dir(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir(path) {
+    let mut removed = std::fs::remove_dir(path);
+    if let Err(error) = &removed
+        && matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY))
+    {
+        let groups = groups_in(path)?;
+        groups.iter().try_for_each(|group| remove_dir(group))?;
+        if !groups.is_empty() {
+            removed = std::fs::remove_dir(path);
+        }
+    }
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -224,4 +273,36 @@ pub fn favor_dynamic_modification() -> io::Result<()> {
     rustix::mount::fsconfig_set_flag(&context, c"favordynmods")?;
     rustix::mount::fsconfig_create(&context)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(path: &Path, processes: &str) {
+        std::fs::create_dir_all(path).expect("a directory");
+        std::fs::write(path.join("cgroup.procs"), processes).expect("a file");
+    }
+
+    #[test]
+    fn processes_in_groups_inside_are_found() {
+        let scratch = std::env::temp_dir().join(format!("sebring-cgroup-test-{}", std::process::id()));
+        group(&scratch, "7\n");
+        group(&scratch.join("docker/one"), "8\n9\n");
+        std::fs::write(scratch.join("docker/cgroup.procs"), "").expect("a file");
+        let mut found = Vec::new();
+        add_processes(&scratch, &mut found).expect("read");
+        add_processes(&scratch.join("gone"), &mut found).expect("nothing there is no error");
+        std::fs::remove_dir_all(&scratch).expect("removed");
+        assert_eq!(found, [7, 8, 9]);
+    }
+
+    #[test]
+    fn groups_inside_go_with_their_sandbox() {
+        let scratch = std::env::temp_dir().join(format!("sebring-cgroup-test-remove-{}", std::process::id()));
+        std::fs::create_dir_all(scratch.join("docker/one")).expect("directories");
+        remove_dir(&scratch).expect("removed");
+        assert!(!scratch.exists());
+        remove_dir(&scratch).expect("gone already");
+    }
 }

@@ -6,14 +6,14 @@
 //!
 //! | calls | reason |
 //! |---|---|
-//! | `bpf`, `perf_event_open`, `userfaultfd`, `io_uring_*` | large, and most of the kernel's exploited bugs in ten years |
-//! | `add_key`, `keyctl`, `request_key` | keyrings: little used, a record of bugs, upcalls to programs of the host |
+//! | `bpf`, `perf_event_open`, `userfaultfd`, `io_uring_*` | large, and a steady source of exploited bugs |
+//! | `add_key`, `keyctl`, `request_key` | keyrings: little used, a record of bugs, calls up to programs of the host |
 //! | `open_by_handle_at` | reads past mounts, what "shocker" did |
 //! | `init_module`, `finit_module`, `delete_module`, `kexec_*`, `reboot`, `iopl`, `ioperm` | the host's, whoever asks |
 //! | `swapon`, `swapoff`, `quotactl*`, `acct`, `syslog`, `lookup_dcookie` | the same |
 //! | `settimeofday`, `clock_settime`, `adjtimex`, `clock_adjtime` | there is one clock |
 //! | `mbind`, `migrate_pages`, `move_pages`, `*_mempolicy` | placement is the host's to decide |
-//! | `fanotify_*`, `kcmp`, `vhangup`, `process_vm` of others (by the kernel) | nothing in a sandbox needs them |
+//! | `fanotify_*`, `kcmp`, `vhangup` | nothing in a sandbox needs them |
 //!
 //! Most of these ask for a capability over the host, which root inside does not have: the filter is the second lock.
 
