@@ -74,7 +74,9 @@ tar -C /tmp/box -cf /tmp/box.tar . && docker import /tmp/box.tar box:1
 
 
 def test_container(docker):
-    shown = docker("docker run --rm --hostname inner box:1 sh -c 'id -u; hostname; ls /proc/1/exe; ls / | tr \"\\n\" \" \"'")
+    shown = docker(
+        'docker run --rm --hostname inner box:1 sh -c \'id -u; hostname; ls /proc/1/exe; ls / | tr "\\n" " "\''
+    )
     assert shown.split()[:3] == ["0", "inner", "/proc/1/exe"]
 
 

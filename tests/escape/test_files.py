@@ -29,7 +29,13 @@ if os.fork() == 0:
             os.symlink(target, "/tmp/next")
             os.rename("/tmp/next", "/tmp/swap")
 """
-PATHS = ("/tmp/a-file", "/tmp/a-link/marker", "/tmp/swap/marker", "/proc/1/root{marker}", "/tmp/../../../../../..{marker}")
+PATHS = (
+    "/tmp/a-file",
+    "/tmp/a-link/marker",
+    "/tmp/swap/marker",
+    "/proc/1/root{marker}",
+    "/tmp/../../../../../..{marker}",
+)
 
 
 def test_a_link_leads_to_the_sandbox_itself(sandbox, host):

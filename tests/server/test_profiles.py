@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from conftest import Server
 
 # Root inside may do it in *system* only.
