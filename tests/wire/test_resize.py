@@ -28,7 +28,9 @@ def test_memory_and_cpu_of_a_running_sandbox(api, raw_sandbox, toolbox):
     assert shown(box, "cat /sys/fs/cgroup/cpu.max") == "200000 100000"
     assert shown(box, "python3 -c 'x = bytearray(3 << 29); print(len(x) >> 20)'") == "1536"
     # Smaller again: what is not used can be taken away.
-    assert api.post(f"/sandbox/{sandbox['id']}/resize", json={"memory": 1}).json()["memory"] == 1
+    smaller = api.post(f"/sandbox/{sandbox['id']}/resize", json={"cpu": 1, "memory": 1}).json()
+    assert (smaller["cpu"], smaller["memory"]) == (1, 1)
+    assert shown(box, "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max") == f"{GIB}\n100000 100000"
     killed = box.post("/process/execute", json={"command": "python3 -c 'x = bytearray(3 << 29)'"}).json()
     assert killed["exitCode"] == 137
 
@@ -37,7 +39,7 @@ def test_the_disk_of_a_stopped_sandbox(api, raw_sandbox, toolbox):
     sandbox = raw_sandbox()
     box = toolbox(sandbox)
     shown(box, "echo kept > file")
-    check_api_error(api.post(f"/sandbox/{sandbox['id']}/resize", json={"disk": 5}), 400)
+    check_api_error(api.post(f"/sandbox/{sandbox['id']}/resize", json={"disk": 5}), 400, "stop it first")
     assert api.post(f"/sandbox/{sandbox['id']}/stop", params={"force": True}).json()["state"] in ("stopping", "stopped")
     answer = api.post(f"/sandbox/{sandbox['id']}/resize", json={"disk": 5, "memory": 2})
     assert answer.status_code == 200, answer.text
@@ -49,7 +51,7 @@ def test_the_disk_of_a_stopped_sandbox(api, raw_sandbox, toolbox):
     shown(box, "fallocate -l 4G large")
     # It never shrinks.
     api.post(f"/sandbox/{sandbox['id']}/stop", params={"force": True})
-    check_api_error(api.post(f"/sandbox/{sandbox['id']}/resize", json={"disk": 3}), 400)
+    check_api_error(api.post(f"/sandbox/{sandbox['id']}/resize", json={"disk": 3}), 400, "only grow")
 
 
 @pytest.mark.parametrize("body", [{}, {"cpu": 0}, {"memory": -1}, {"disk": 10**9}, {"cpu": "two"}])

@@ -69,6 +69,8 @@ pub enum Observed {
 pub enum Observation {
     /// All processes of the sandbox ended; its files are kept. `reason` is for the user.
     Exited { id: SandboxId, reason: String },
+    /// The kernel killed a process to make room in the sandbox's memory. At most once a second for each sandbox.
+    OutOfMemory { id: SandboxId },
 }
 
 /// Why a runner could not do what it was asked. The texts are for users.

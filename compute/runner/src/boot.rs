@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use sebring_runtime::cgroup::{Cgroup, Controller, Limits, Version};
+use sebring_runtime::cgroup::{Cgroup, Limits};
 use sebring_runtime::disk::MountedDisk;
 use sebring_runtime::launch::Launch;
 use sebring_runtime::mounts::{self, Layers};
@@ -64,18 +64,14 @@ impl Boot<'_> {
         }
         make_control_dir(&control_dir, ids.base).step("control directory").map_err(refine)?;
 
-        let view = match self.host.cgroups.version(Controller::Memory) {
-            Version::V1 => Some(self.host.config.layout.cgroup_view(self.spec.id)),
-            Version::V2 => None,
-        };
-        if let Some(view) = &view {
-            limits.write_view(view).step("view of the limits").map_err(refine)?;
-        }
+        let own_view = self.host.config.layout.cgroup_view(self.spec.id);
+        cgroup.write_view(&own_view, limits).step("view of the limits").map_err(refine)?;
 
         let layers = self.lower_layers()?;
         let lower: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
         mounts::map_ids(self.disk.mount.as_fd(), user_namespace).step("id mapping of the disk").map_err(refine)?;
-        let layers = Layers { lower: &lower, upper: self.disk.mount.as_fd() };
+        let place = self.host.config.layout.sandbox(self.spec.id);
+        let layers = Layers { lower: &lower, upper: self.disk.mount.as_fd(), place: &place };
         let overlay = mounts::overlay(layers, ids, user_namespace).map_err(refine)?;
         overlay.layers.into_iter().for_each(|layer| self.host.closer.close(layer));
         stages.end("overlay");
@@ -89,7 +85,7 @@ impl Boot<'_> {
             root: overlay.root.as_fd(),
             agent: &self.host.agent,
             control_dir: &control_dir,
-            cgroup_view: view.as_deref(),
+            cgroup_view: self.host.cgroup_view.as_deref().map(|shared| [shared, &own_view]),
             shared_memory: u64::from(self.spec.resources.memory) * GIB / 2,
         }
         .start()

@@ -50,9 +50,7 @@ impl Inner {
                     return Err(refuse_smaller(error));
                 }
                 let view = self.host.config.layout.cgroup_view(id);
-                if view.exists() {
-                    limits.write_view(&view).map_err(internal("view of the limits"))?;
-                }
+                cgroup.write_view(&view, &limits).map_err(internal("view of the limits"))?;
             }
             None if resources.disk > before.disk => {
                 let (host, device) = (self.clone(), record.loop_device);

@@ -60,7 +60,7 @@ impl Layout {
         self.sandbox(id).join("ctl")
     }
 
-    /// What a sandbox sees at `/sys/fs/cgroup` on hosts without cgroup v2.
+    /// A sandbox's own part of what it sees at `/sys/fs/cgroup` where cgroup v1 manages some limits.
     pub(crate) fn cgroup_view(&self, id: sebring_types::SandboxId) -> PathBuf {
         self.sandbox(id).join("cgroup")
     }

@@ -51,6 +51,8 @@ pub struct Host {
     pub(crate) config: RunnerConfig,
     pub(crate) claim: Claim,
     pub(crate) cgroups: Cgroups,
+    /// What all sandboxes see of it, if they need help.
+    pub(crate) cgroup_view: Option<PathBuf>,
     pub(crate) disks: Arc<Disks>,
     pub(crate) ward: Arc<Ward>,
     pub(crate) system: Profile,
@@ -82,6 +84,9 @@ impl Host {
         }
         let claim = Claim::take(&config.layout.data_dir)?;
         let cgroups = Cgroups::open(&cgroup_root(claim))?;
+        let view_dir = config.layout.mount_point("cgroup");
+        fs::create_dir_all(&view_dir).map_err(HostError::path(&view_dir))?;
+        let cgroup_view = cgroups.mount_view(&view_dir)?.then_some(view_dir);
         let disks = Arc::new(Disks::open(&config.layout.data_dir)?);
         let mount_point = |name: &str| {
             let dir = config.layout.mount_point(name);
@@ -102,6 +107,7 @@ impl Host {
         let host = Self {
             claim,
             cgroups,
+            cgroup_view,
             disks,
             ward,
             system,

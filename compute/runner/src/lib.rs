@@ -22,6 +22,7 @@ mod config;
 mod connect;
 mod host;
 mod manifests;
+mod memory;
 mod purge;
 mod record;
 mod runner;

@@ -45,7 +45,7 @@ pub(crate) struct Inner {
     found: Vec<(SandboxId, Observed)>,
     /// Beyond two starts per CPU only the queue grows (measured).
     starts: Semaphore,
-    report: mpsc::UnboundedSender<Observation>,
+    pub(crate) report: mpsc::UnboundedSender<Observation>,
     observations: Mutex<mpsc::UnboundedReceiver<Observation>>,
 }
 
@@ -268,6 +268,7 @@ impl Inner {
     /// Makes the agent reachable and watches for its end.
     fn attach(self: Arc<Self>, sandbox: &Arc<Sandbox>, live: Arc<Live>) {
         sandbox.set_live(Some(live.clone()));
+        tokio::spawn(self.clone().watch_memory(sandbox.id, live.clone()));
         let sandbox = sandbox.clone();
         tokio::spawn(async move {
             match live.watch().await {
@@ -285,7 +286,7 @@ impl Inner {
             tracing::error!(sandbox_id = %sandbox.id, %error, "an ended sandbox was not cleaned up");
         }
         if !live.was_asked() {
-            let reason = describe(ended, kills);
+            let reason = describe(ended, kills, record.spec.resources);
             tracing::info!(sandbox_id = %sandbox.id, reason, "sandbox ended on its own");
             // Nobody listens while the server shuts down.
             let _ = self.report.send(Observation::Exited { id: sandbox.id, reason });
@@ -341,10 +342,14 @@ async fn remove_cgroup(cgroup: sebring_runtime::cgroup::Cgroup, id: SandboxId) {
     }
 }
 
-fn describe(ended: Ended, oom_kills: u64) -> String {
+/// The kernel ends by `SIGKILL` what is to make room.
+fn describe(ended: Ended, oom_kills: u64, resources: Resources) -> String {
     use sebring_runtime::process::Exit;
+    const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
     match ended.0 {
-        _ if oom_kills > 0 => "the sandbox ran out of memory".into(),
+        None | Some(Exit::Signal(SIGKILL)) if oom_kills > 0 => {
+            format!("the sandbox ran out of memory ({} GiB): give it more with resize, or use less", resources.memory)
+        }
         Some(Exit::Signal(signal)) => format!("the sandbox was ended by signal {signal}"),
         Some(Exit::Code(code)) => format!("the sandbox's agent ended with code {code}"),
         None => "the sandbox ended".into(),

@@ -74,6 +74,11 @@ impl Live {
         let _ = self.exit.subscribe().wait_for(Option::is_some).await;
     }
 
+    /// Whether it has ended and was reaped.
+    pub fn has_ended(&self) -> bool {
+        self.exit.borrow().is_some()
+    }
+
     /// Whether its end is no surprise.
     pub fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)

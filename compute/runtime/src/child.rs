@@ -32,8 +32,8 @@ pub(crate) struct Plan<'a> {
     pub devices: c_int,
     pub agent: c_int,
     pub control: c_int,
-    /// What is shown at `/sys/fs/cgroup`; -1 for the sandbox's own part of the v2 tree.
-    pub cgroup_view: c_int,
+    /// Detached mounts that are shown at and below `/sys/fs/cgroup`; none for the sandbox's own part of the v2 tree.
+    pub cgroup_view: &'a [(c_int, &'a CStr)],
     pub handshake: c_int,
     pub hostname: &'a CStr,
     pub shared_memory: &'a CStr,
@@ -236,13 +236,15 @@ unsafe fn enter_root(plan: &mut Plan<'_>) {
             check!(plan, AttachMounts, attach_within(&mut plan.scratch[SCRATCH - 1], mount, c".", name));
         }
 
-        // With nesting root inside owns its own group (`Cgroup::give_to`).
-        let attributes = if plan.rules.nesting { secure } else { read_only };
-        let view = match plan.cgroup_view {
-            -1 => check!(plan, MountCgroups, new_filesystem(&mut plan.scratch, 4, c"cgroup2", &[], attributes)),
-            view => view,
-        };
-        check!(plan, MountCgroups, attach(view, c"/sys/fs/cgroup"));
+        if plan.cgroup_view.is_empty() {
+            // With nesting root inside owns its own group (`Cgroup::give_to`).
+            let attributes = if plan.rules.nesting { secure } else { read_only };
+            let tree = check!(plan, MountCgroups, new_filesystem(&mut plan.scratch, 4, c"cgroup2", &[], attributes));
+            check!(plan, MountCgroups, attach(tree, c"/sys/fs/cgroup"));
+        }
+        for &(mount, target) in plan.cgroup_view {
+            check!(plan, MountCgroups, attach(mount, target));
+        }
 
         let terminals = [(c"newinstance", c""), (c"ptmxmode", c"0666"), (c"mode", c"0620"), (c"gid", c"5")];
         let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC) as u32;

@@ -11,9 +11,9 @@
 //! what lets CRIU dump and restore a sandbox, and the mounts of the [`ward`](crate::ward) are locked in them.
 //! `CLONE_PARENT` makes the agent our child, not the usher's.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -42,9 +42,9 @@ pub struct Launch<'a> {
     pub agent: &'a Path,
     /// The sandbox's control directory on the host, where the agent binds its socket.
     pub control_dir: &'a Path,
-    /// A directory of the host that is shown at `/sys/fs/cgroup`, for hosts without cgroup v2; otherwise the sandbox sees
-    /// its own part of the v2 tree.
-    pub cgroup_view: Option<&'a Path>,
+    /// Where cgroup v1 manages some limits: what all sandboxes see at `/sys/fs/cgroup`, and this one's own part of it.
+    /// Otherwise it sees its own part of the v2 tree.
+    pub cgroup_view: Option<[&'a Path; 2]>,
     /// Upper limit of `/dev/shm`, bytes.
     pub shared_memory: u64,
 }
@@ -71,10 +71,9 @@ impl Launch<'_> {
         mounts::restrict(agent.as_fd(), Attributes::PROGRAM).step("read-only mount of the agent")?;
         let control = mounts::clone_tree(self.control_dir)?;
         mounts::restrict(control.as_fd(), Attributes::DATA).step("mount of the control directory")?;
-        let view = self.cgroup_view.map(mounts::clone_tree).transpose()?;
-        if let Some(view) = &view {
-            mounts::restrict(view.as_fd(), Attributes::READ_ONLY_DATA).step("mount of the cgroup view")?;
-        }
+        let view = self.cgroup_view.map(|view| self.cgroup_mounts(view)).transpose()?.unwrap_or_default();
+        let cgroup_view: Vec<(RawFd, &CStr)> =
+            view.iter().map(|(target, mount)| (mount.as_raw_fd(), target.as_c_str())).collect();
         let entrance = self.cgroup.entrance()?;
         let procs: Vec<i32> = entrance.procs.iter().map(AsRawFd::as_raw_fd).collect();
         let hostname = CString::new(self.hostname).map_err(io::Error::from).step("host name")?;
@@ -93,7 +92,7 @@ impl Launch<'_> {
             devices: devices.as_raw_fd(),
             agent: agent.as_raw_fd(),
             control: control.as_raw_fd(),
-            cgroup_view: view.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+            cgroup_view: &cgroup_view,
             handshake: handshake.as_raw_fd(),
             hostname: &hostname,
             shared_memory: &shared_memory,
@@ -123,6 +122,22 @@ impl Launch<'_> {
             return Err(RuntimeError::new(step.describe(), io::Error::from_raw_os_error(errno)));
         }
         Process::from_child(plan.agent_pid, plan.agent_pidfd).step("descriptor of the agent")
+    }
+}
+
+impl Launch<'_> {
+    /// Detached mounts with the paths that they are attached to, in this order.
+    fn cgroup_mounts(&self, [shared, own]: [&Path; 2]) -> Result<Vec<(CString, OwnedFd)>, RuntimeError> {
+        let shared = (c"/sys/fs/cgroup".to_owned(), shared.to_owned());
+        [shared]
+            .into_iter()
+            .chain(self.cgroup.view(own))
+            .map(|(target, path)| {
+                let mount = mounts::clone_tree(&path)?;
+                mounts::restrict(mount.as_fd(), Attributes::READ_ONLY_DATA).step("mount of the cgroup view")?;
+                Ok((target, mount))
+            })
+            .collect()
     }
 }
 

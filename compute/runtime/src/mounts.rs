@@ -6,10 +6,13 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::CWD;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
 
 use crate::error::{Context, RuntimeError};
 use crate::namespaces::IdRange;
@@ -117,6 +120,8 @@ pub struct Layers<'a> {
     pub lower: &'a [&'a Path],
     /// A detached mount with the directories `u` (upper) and `w` (work), already id-mapped.
     pub upper: BorrowedFd<'a>,
+    /// A directory that nobody else uses, where older kernels must see the layers for a moment.
+    pub place: &'a Path,
 }
 
 /// A root file system, mounted but attached nowhere.
@@ -138,20 +143,78 @@ pub fn overlay(layers: Layers<'_>, ids: IdRange, user_namespace: BorrowedFd<'_>)
         map_ids(tree.as_fd(), user_namespace).step("id mapping of a read-only layer")?;
         lower.push(tree);
     }
-    let lower_dir = lower.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect::<Vec<_>>().join(":");
-    let upper = layers.upper.as_raw_fd();
+    let mut fds: Vec<BorrowedFd<'_>> = lower.iter().map(AsFd::as_fd).collect();
+    fds.push(layers.upper);
+    let mount = || mount_overlay(&fds, ids);
+    let attached = || {
+        let _attached = Attached::at(layers.place, &fds).step("attachment of the layers")?;
+        mount()
+    };
+    let root = if NEEDS_ATTACHED_LAYERS.load(Ordering::Relaxed) {
+        attached()
+    } else {
+        match mount() {
+            Err(error) if error.errno() == Some(libc::EINVAL) => {
+                let root = attached();
+                NEEDS_ATTACHED_LAYERS.store(root.is_ok(), Ordering::Relaxed);
+                root
+            }
+            other => other,
+        }
+    };
+    Ok(Overlay { root: root?, layers: lower })
+}
+
+/// Before Linux 6.15 overlayfs takes only layers that are attached in the mounter's namespace; found out by trying.
+static NEEDS_ATTACHED_LAYERS: AtomicBool = AtomicBool::new(false);
+
+/// The last of the layers is the upper one.
+fn mount_overlay(layers: &[BorrowedFd<'_>], ids: IdRange) -> Result<OwnedFd, RuntimeError> {
+    let step = "mount of the overlay";
+    let (upper, lower) = layers.split_last().ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from).step(step)?;
+    let path = |fd: &BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let upper = path(upper);
     // Overlayfs acts on the upper layer as the one who mounts it, and id 0 has no place in the mapped layer.
     let _credentials = ids.act_as_root_of()?;
-    let root = new_filesystem(
+    new_filesystem(
         c"overlay",
         &[
             (c"source", "sebring"),
-            (c"lowerdir", &lower_dir),
-            (c"upperdir", &format!("/proc/self/fd/{upper}/u")),
-            (c"workdir", &format!("/proc/self/fd/{upper}/w")),
+            (c"lowerdir", &lower.iter().map(path).collect::<Vec<_>>().join(":")),
+            (c"upperdir", &format!("{upper}/u")),
+            (c"workdir", &format!("{upper}/w")),
         ],
         libc::MOUNT_ATTR_NODEV,
     )
-    .step("mount of the overlay")?;
-    Ok(Overlay { root, layers: lower })
+    .step(step)
+}
+
+/// Mounts that are attached for a moment, each to a directory of its own.
+struct Attached(Vec<PathBuf>);
+
+impl Attached {
+    fn at(place: &Path, mounts: &[BorrowedFd<'_>]) -> io::Result<Self> {
+        let mut attached = Self(Vec::with_capacity(mounts.len()));
+        for (number, mount) in mounts.iter().enumerate() {
+            let target = place.join(format!("layer-{number}"));
+            match std::fs::create_dir(&target) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            attach(*mount, &target)?;
+            attached.0.push(target);
+        }
+        Ok(attached)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        for target in &self.0 {
+            let detached = rustix::mount::unmount(target, UnmountFlags::DETACH);
+            if let Err(error) = detached.map_err(io::Error::from).and_then(|()| std::fs::remove_dir(target)) {
+                tracing::warn!(%error, path = %target.display(), "a layer's mount point stays");
+            }
+        }
+    }
 }

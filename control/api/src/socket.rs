@@ -155,6 +155,7 @@ async fn emit(io: &SocketIo, rooms: &Rooms, room: &Room, event: &Event) {
             let update = StateUpdate { sandbox, old_state: old.as_str(), new_state: new.as_str() };
             clients.emit("sandbox.state.updated", &update).await
         }
+        EventKind::OutOfMemory => clients.emit("sandbox.out-of-memory", &OutOfMemory { sandbox }).await,
     };
     if let Err(error) = sent {
         tracing::debug!(%error, "some Socket.IO client did not take an event");
@@ -168,4 +169,10 @@ struct StateUpdate {
     sandbox: Sandbox,
     old_state: &'static str,
     new_state: &'static str,
+}
+
+/// `sandbox.out-of-memory`: an event of our own, which the SDKs pass over.
+#[derive(Debug, Serialize)]
+struct OutOfMemory {
+    sandbox: Sandbox,
 }

@@ -25,7 +25,12 @@ pub struct Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
     Created,
-    StateUpdated { old: SandboxState, new: SandboxState },
+    StateUpdated {
+        old: SandboxState,
+        new: SandboxState,
+    },
+    /// A process in it was killed for lack of memory; the sandbox goes on.
+    OutOfMemory,
 }
 
 impl Event {

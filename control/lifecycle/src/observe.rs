@@ -1,6 +1,7 @@
 //! What happens on its own: timers that fall due, sandboxes whose processes end.
 
 use jiff::{SignedDuration, Timestamp};
+use sebring_events::EventKind;
 use sebring_store::{Sandbox, now};
 use sebring_types::runner::{Observation, StopMode};
 use sebring_types::{SandboxId, SandboxState};
@@ -58,7 +59,13 @@ impl Lifecycle {
 
     /// The runner saw something.
     pub(crate) async fn on_observation(&self, observation: Observation) -> Result<(), Error> {
-        let Observation::Exited { id, reason } = observation;
+        match observation {
+            Observation::Exited { id, reason } => self.on_exit(id, reason).await,
+            Observation::OutOfMemory { id } => self.on_out_of_memory(id).await,
+        }
+    }
+
+    async fn on_exit(&self, id: SandboxId, reason: String) -> Result<(), Error> {
         let Ok(turn) = self.turn(id).await else { return Ok(()) };
         // It may be old news: of a life before a stop and a start that came first.
         if turn.sandbox.state != SandboxState::Started || self.parts.runner.connect(id).await.is_ok() {
@@ -66,6 +73,14 @@ impl Lifecycle {
         }
         let reason = Some(reason).filter(|reason| !reason.is_empty());
         self.enter(&turn.sandbox, Action::Stop, SandboxState::Stopped, reason).await?;
+        Ok(())
+    }
+
+    /// Nothing changes: whoever ran the command that was killed learns it from its result.
+    async fn on_out_of_memory(&self, id: SandboxId) -> Result<(), Error> {
+        let Some(sandbox) = self.parts.store.sandboxes().get(id).await? else { return Ok(()) };
+        tracing::info!(sandbox_id = %id, memory_gib = sandbox.resources.memory, "sandbox ran out of memory");
+        self.publish(&sandbox, EventKind::OutOfMemory);
         Ok(())
     }
 }

@@ -119,3 +119,14 @@ async fn ephemeral_sandbox_that_ends_by_itself_is_deleted() {
     rig.runner.exit(sandbox.id, "");
     eventually(&mut events, reached(sandbox.id, SandboxState::Destroyed)).await;
 }
+
+#[tokio::test]
+async fn sandbox_that_runs_out_of_memory_goes_on() {
+    let rig = Rig::new().await;
+    let sandbox = rig.sandbox().await;
+    let mut events = rig.events.subscribe();
+    rig.runner.exhaust_memory(sandbox.id);
+    let told = |event: &Event| (event.kind == EventKind::OutOfMemory).then(|| event.sandbox.clone());
+    let told = eventually(&mut events, told).await;
+    assert_eq!((told.id, told.state, told.error_reason.as_deref()), (sandbox.id, SandboxState::Started, None));
+}

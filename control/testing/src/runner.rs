@@ -110,6 +110,11 @@ impl MemoryRunner {
         self.observed.send(Observation::Exited { id, reason: reason.to_owned() }).expect("the runner listens");
     }
 
+    /// Lets a sandbox run out of memory.
+    pub fn exhaust_memory(&self, id: SandboxId) {
+        self.observed.send(Observation::OutOfMemory { id }).expect("the runner listens");
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rustix::thread::CapabilitySet;
 use sebring_runtime::RuntimeError;
-use sebring_runtime::cgroup::{self, Version};
+use sebring_runtime::cgroup::{self, Controller, Version};
 use sebring_runtime::namespaces::{IdRange, Namespaces};
 use sebring_runtime::ward::Ward;
 
@@ -28,7 +28,9 @@ const RULES: &str = "table inet probe {
 ";
 
 pub(super) fn look(root: bool) -> Vec<Finding> {
-    let mut findings = vec![release(), privileges(root), cgroups(), namespace_limits(), isolation(), kvm()];
+    let mut findings = vec![release(), privileges(root)];
+    findings.extend(cgroups());
+    findings.extend([namespace_limits(), isolation(), kvm()]);
     if root {
         findings.extend([user_namespaces(), nftables()]);
     }
@@ -77,28 +79,55 @@ fn privileges(root: bool) -> Finding {
         Finding::limited(
             NAME,
             "root without CAP_SYS_RESOURCE",
-            "the kernel may choose a sandbox's agent when its memory runs out",
-            "give the server CAP_SYS_RESOURCE",
+            "the server can't raise its hard limit on descriptors, which may end how many sandboxes run",
+            "give the server CAP_SYS_RESOURCE, or a high limit on descriptors",
         )
     }
 }
 
-fn cgroups() -> Finding {
+fn cgroups() -> Vec<Finding> {
     match cgroup::detect() {
         Ok(found) => {
-            let text = found.iter().map(|(controller, version)| {
-                let version = match version {
-                    Version::V1 => "v1",
-                    Version::V2 => "v2",
-                };
-                format!("{} {version}", controller.name())
-            });
-            Finding::ok("cgroups", text.collect::<Vec<_>>().join(", "))
+            let text =
+                found.iter().map(|(controller, version)| format!("{} {}", controller.name(*version), version.name()));
+            vec![Finding::ok("cgroups", text.collect::<Vec<_>>().join(", ")), io_weight(&found), swap(&found)]
         }
-        Err(error) => Finding::missing(
+        Err(error) => vec![Finding::missing(
             "cgroups",
             chain(&error),
             "mount cgroup2 at /sys/fs/cgroup with the controllers cpu, memory and pids",
+        )],
+    }
+}
+
+fn io_weight(found: &[(Controller, Version)]) -> Finding {
+    const NAME: &str = "disk shares";
+    if found.iter().any(|(controller, _)| *controller == Controller::Io) {
+        Finding::ok(NAME, "by weight, in proportion to CPUs")
+    } else {
+        Finding::limited(
+            NAME,
+            "no disk is shared out by weight",
+            "one busy sandbox can slow the disk for others",
+            "echo bfq > /sys/block/<disk>/queue/scheduler (or set io.cost.qos on cgroup v2), then start the server again",
+        )
+    }
+}
+
+/// Whether memory limits count swap.
+fn swap(found: &[(Controller, Version)]) -> Finding {
+    const NAME: &str = "swap";
+    // The first line is a heading.
+    let used = fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
+    let v1 = found.contains(&(Controller::Memory, Version::V1));
+    match (used, cgroup::limits_swap()) {
+        (false, _) => Finding::ok(NAME, "none"),
+        (true, true) => Finding::ok(NAME, "sandboxes get none"),
+        (true, false) => Finding::limited(
+            NAME,
+            "used, and not accounted for",
+            "a sandbox can use swap beyond its memory limit",
+            if v1 { "boot with swapaccount=1" } else { "swapoff -a, or a kernel with CONFIG_SWAP and CONFIG_MEMCG" },
         ),
     }
 }

@@ -66,7 +66,7 @@ fn overlay(scratch: &Path) -> Finding {
         let namespaces = Namespaces::prepare(TRIAL_IDS, &trial_ward()?)?;
         let mount = mounts::clone_tree(&upper)?;
         mounts::map_ids(mount.as_fd(), namespaces.user.as_fd()).step("id mapping of a directory")?;
-        let layers = Layers { lower: &[&lower], upper: mount.as_fd() };
+        let layers = Layers { lower: &[&lower], upper: mount.as_fd(), place: scratch };
         mounts::overlay(layers, TRIAL_IDS, namespaces.user.as_fd()).map(drop)
     };
     match attempt() {

@@ -18,6 +18,7 @@ use super::program::Program;
 use super::shell;
 use super::spawn::SpawnError;
 use crate::agent::Agent;
+use crate::guest::memory::Kills;
 use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -105,6 +106,7 @@ pub async fn run(
         descriptors: &descriptors,
         terminal: false,
     };
+    let kills = Kills::count();
     let mut job = match Job::start(&program, &agent.children, &agent.identity) {
         Ok(job) => job,
         Err(error @ SpawnError::Stopping) => return Err(error.into()),
@@ -132,7 +134,9 @@ pub async fn run(
             }
         },
     };
-    Ok(Answer { exit_code: exit.code(), result: capture.into_text() })
+    let mut result = capture.into_text();
+    result.extend(kills.explain(exit));
+    Ok(Answer { exit_code: exit.code(), result })
 }
 
 /// `POST /env`.

@@ -5,6 +5,7 @@
 //! nothing and changes its ids by raw system calls: the C library's wrappers would change those of all threads.
 
 use std::ffi::{CStr, CString};
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
@@ -18,6 +19,11 @@ use crate::guest::identity::Identity;
 const STACK: usize = 32 * 1024;
 /// Descriptors are first moved from this number on, out of the way of the child's own ones.
 const PARKED: c_int = 16;
+
+/// What the agent's children say of how gladly they are killed for lack of memory: with half of the memory on top of their
+/// own use they go before the agent, whose end would end the sandbox. Raising is always allowed, and passed on to what they
+/// start (proc_pid_oom_score_adj(5)).
+const OOM_SCORE: &str = "500";
 
 /// All that the child needs, made before it exists.
 #[derive(Debug)]
@@ -115,7 +121,12 @@ pub fn spawn(launch: &Launch<'_>, identity: &Identity, stack: &mut ChildStack) -
     }
     // SAFETY: `plan` is a local; the child wrote to it through the pointer given to `clone`, unseen by the compiler.
     let failure = unsafe { ptr::read_volatile(&raw const plan.failure) };
-    let Some((step, errno)) = failure else { return Ok(Pid::from_raw(pid)) };
+    let Some((step, errno)) = failure else {
+        // Only now: as long as the child shared the agent's memory, this file was as closed as the agent's own. Without it
+        // everything works, so a failure (it has ended, it is another user's by its mode) doesn't matter.
+        let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
+        return Ok(Pid::from_raw(pid));
+    };
     // It has ended already: collect it, so that nobody else must know of it.
     // SAFETY: a plain system call; the status is not wanted.
     unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };

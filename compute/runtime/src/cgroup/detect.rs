@@ -9,17 +9,21 @@ pub enum Controller {
     Memory,
     Cpu,
     Pids,
+    /// Shares of the disks; only where a disk is shared out by weight ([`super::weights`]).
+    Io,
 }
 
 impl Controller {
-    pub const ALL: [Self; 3] = [Self::Memory, Self::Cpu, Self::Pids];
+    pub(super) const NEEDED: [Self; 3] = [Self::Memory, Self::Cpu, Self::Pids];
 
     /// The kernel's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Cpu => "cpu",
-            Self::Pids => "pids",
+    pub fn name(self, version: Version) -> &'static str {
+        match (self, version) {
+            (Self::Memory, _) => "memory",
+            (Self::Cpu, _) => "cpu",
+            (Self::Pids, _) => "pids",
+            (Self::Io, Version::V1) => "blkio",
+            (Self::Io, Version::V2) => "io",
         }
     }
 }
@@ -31,6 +35,16 @@ pub enum Version {
     V2,
 }
 
+impl Version {
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+}
+
 /// One tree of cgroups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hierarchy {
@@ -40,26 +54,47 @@ pub(crate) struct Hierarchy {
     pub controllers: Vec<Controller>,
 }
 
-pub(crate) fn hierarchies() -> io::Result<Vec<Hierarchy>> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-    assign(&mounts, |mount| std::fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default())
+impl Hierarchy {
+    /// What it is called inside a sandbox: a v1 tree by a controller of it.
+    pub fn label(&self) -> &'static str {
+        match (self.version, self.controllers.first()) {
+            (Version::V1, Some(controller)) => controller.name(Version::V1),
+            _ => "unified",
+        }
+    }
 }
 
-/// `v2_controllers` answers the space-separated controllers of a v2 mount.
-fn assign(mountinfo: &str, v2_controllers: impl Fn(&Path) -> String) -> io::Result<Vec<Hierarchy>> {
+pub(crate) fn hierarchies() -> io::Result<Vec<Hierarchy>> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let controllers = |mount: &Path| std::fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+    assign(&mounts, controllers, super::weights::are_heeded)
+}
+
+/// `v2_controllers` answers the space-separated controllers of a v2 mount; `weighs`, whether a tree shares a disk out.
+fn assign(
+    mountinfo: &str,
+    v2_controllers: impl Fn(&Path) -> String,
+    weighs: impl Fn(&Path, Version) -> bool,
+) -> io::Result<Vec<Hierarchy>> {
     let mut found: Vec<Hierarchy> = Vec::new();
-    for controller in Controller::ALL {
+    let mut add = |controller, mount, version| match found.iter_mut().find(|hierarchy| hierarchy.mount == mount) {
+        Some(hierarchy) => hierarchy.controllers.push(controller),
+        None => found.push(Hierarchy { mount, version, controllers: vec![controller] }),
+    };
+    for controller in Controller::NEEDED {
         let (mount, version) = find(mountinfo, controller, &v2_controllers).ok_or_else(|| {
-            let name = controller.name();
+            let name = controller.name(Version::V2);
             io::Error::new(
                 io::ErrorKind::NotFound,
                 format!("no cgroup hierarchy has the {name} controller: mount one, or enable it in the kernel"),
             )
         })?;
-        match found.iter_mut().find(|hierarchy| hierarchy.mount == mount) {
-            Some(hierarchy) => hierarchy.controllers.push(controller),
-            None => found.push(Hierarchy { mount, version, controllers: vec![controller] }),
-        }
+        add(controller, mount, version);
+    }
+    if let Some((mount, version)) = find(mountinfo, Controller::Io, &v2_controllers)
+        && weighs(&mount, version)
+    {
+        add(Controller::Io, mount, version);
     }
     Ok(found)
 }
@@ -75,10 +110,12 @@ fn find(
         let mount = PathBuf::from(left.split(' ').nth(4)?);
         let mut fields = right.split(' ');
         match fields.next()? {
-            "cgroup" => fields.nth(1)?.split(',').any(|o| o == controller.name()).then_some((mount, Version::V1)),
+            "cgroup" => {
+                fields.nth(1)?.split(',').any(|o| o == controller.name(Version::V1)).then_some((mount, Version::V1))
+            }
             "cgroup2" => v2_controllers(&mount)
                 .split_ascii_whitespace()
-                .any(|name| name == controller.name())
+                .any(|name| name == controller.name(Version::V2))
                 .then_some((mount, Version::V2)),
             _ => None,
         }
@@ -96,28 +133,35 @@ mod tests {
 
     #[test]
     fn a_mix_is_assigned_per_controller() {
-        let found = assign(HYBRID, |_| "pids hugetlb\n".into()).expect("all three");
-        let summary: Vec<_> = found.iter().map(|h| (h.version, h.controllers.as_slice())).collect();
+        let found = assign(HYBRID, |_| "pids io hugetlb\n".into(), |_, _| true).expect("all three");
+        let summary: Vec<_> = found.iter().map(|h| (h.label(), h.version, h.controllers.as_slice())).collect();
         assert_eq!(
             summary,
             [
-                (Version::V1, [Controller::Memory].as_slice()),
-                (Version::V1, [Controller::Cpu].as_slice()),
-                (Version::V2, [Controller::Pids].as_slice()),
+                ("memory", Version::V1, [Controller::Memory].as_slice()),
+                ("cpu", Version::V1, [Controller::Cpu].as_slice()),
+                ("unified", Version::V2, [Controller::Pids, Controller::Io].as_slice()),
             ]
         );
     }
 
     #[test]
+    fn weights_that_no_disk_heeds_are_not_set() {
+        let found = assign(HYBRID, |_| "pids io".into(), |_, _| false).expect("all three");
+        assert!(found.iter().all(|hierarchy| !hierarchy.controllers.contains(&Controller::Io)));
+    }
+
+    #[test]
     fn pure_v2_is_one_hierarchy() {
-        let found = assign("1 1 0:1 / /sys/fs/cgroup rw - cgroup2 c rw", |_| "cpu memory pids".into()).expect("all");
+        let mounts = "1 1 0:1 / /sys/fs/cgroup rw - cgroup2 c rw";
+        let found = assign(mounts, |_| "cpu memory pids".into(), |_, _| true).expect("all");
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].controllers, Controller::ALL);
+        assert_eq!(found[0].controllers, Controller::NEEDED);
     }
 
     #[test]
     fn a_missing_controller_is_named() {
-        let error = assign(HYBRID, |_| String::new()).expect_err("pids is missing");
+        let error = assign(HYBRID, |_| String::new(), |_, _| true).expect_err("pids is missing");
         assert!(error.to_string().contains("pids"), "{error}");
     }
 }

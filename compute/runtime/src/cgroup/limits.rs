@@ -1,9 +1,11 @@
 //! The values, and the files they are written to in each version.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::detect::{Controller, Hierarchy, Version};
+use super::weights;
 use crate::error::{Context, RuntimeError};
 
 /// The period of the CPU quota, microseconds; the kernel's default.
@@ -21,50 +23,63 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Writes the limits to a directory, in files as cgroup v2 has them: what programs inside look for.
-    pub fn write_view(&self, dir: &Path) -> io::Result<()> {
-        let quota = self.milli_cpus * CPU_PERIOD / 1000;
-        std::fs::create_dir_all(dir)?;
-        for (file, content) in [
-            ("cgroup.controllers", "cpu memory pids".to_owned()),
-            ("cpu.max", format!("{quota} {CPU_PERIOD}")),
-            ("memory.max", self.memory.to_string()),
-            ("memory.swap.max", "0".to_owned()),
-            ("pids.max", self.pids.to_string()),
-        ] {
-            std::fs::write(dir.join(file), content + "\n")?;
-        }
-        Ok(())
+    /// What `cpu.max` of cgroup v2 says.
+    pub(super) fn cpu_max(&self) -> String {
+        format!("{} {CPU_PERIOD}", self.quota())
     }
 
+    /// Microseconds in each period.
+    fn quota(&self) -> u64 {
+        self.milli_cpus * CPU_PERIOD / 1000
+    }
+
+    /// Sets the limits of a new group.
     pub(super) fn apply(&self, hierarchy: &Hierarchy, dir: &Path) -> Result<(), RuntimeError> {
-        hierarchy.controllers.iter().try_for_each(|controller| {
-            self.apply_one(*controller, hierarchy.version, dir).step(format!("{} limit", controller.name()))
+        self.each(hierarchy, |controller| match (controller, hierarchy.version) {
+            (Controller::Memory, Version::V1) => self.apply_memory_v1(dir),
+            (Controller::Memory, Version::V2) => self.apply_memory_v2(dir),
+            _ => self.apply_other(controller, hierarchy.version, dir),
         })
     }
 
-    fn apply_one(&self, controller: Controller, version: Version, dir: &Path) -> io::Result<()> {
-        let quota = self.milli_cpus * CPU_PERIOD / 1000;
-        match (controller, version) {
+    /// Changes the limits of a group that is in use.
+    pub(super) fn change(&self, hierarchy: &Hierarchy, dir: &Path) -> Result<(), RuntimeError> {
+        self.each(hierarchy, |controller| match (controller, hierarchy.version) {
             (Controller::Memory, Version::V1) => self.apply_memory_v1(dir),
-            (Controller::Memory, Version::V2) => {
-                write(dir, "memory.max", self.memory)?;
-                // Absent when the kernel has no swap accounting; then there is nothing to limit.
-                optional(write(dir, "memory.swap.max", 0))
-            }
-            (Controller::Cpu, Version::V1) => write(dir, "cpu.cfs_quota_us", quota),
-            (Controller::Cpu, Version::V2) => std::fs::write(dir.join("cpu.max"), format!("{quota} {CPU_PERIOD}")),
+            (Controller::Memory, Version::V2) => self.change_memory_v2(dir),
+            _ => self.apply_other(controller, hierarchy.version, dir),
+        })
+    }
+
+    fn each(&self, hierarchy: &Hierarchy, set: impl Fn(Controller) -> io::Result<()>) -> Result<(), RuntimeError> {
+        hierarchy
+            .controllers
+            .iter()
+            .try_for_each(|&controller| set(controller).step(format!("{} limit", controller.name(hierarchy.version))))
+    }
+
+    fn apply_other(&self, controller: Controller, version: Version, dir: &Path) -> io::Result<()> {
+        match (controller, version) {
+            (Controller::Cpu, Version::V1) => write(dir, "cpu.cfs_quota_us", self.quota()),
+            (Controller::Cpu, Version::V2) => write(dir, "cpu.max", self.cpu_max()),
             (Controller::Pids, _) => write(dir, "pids.max", self.pids),
+            (Controller::Io, _) => weights::apply(self.milli_cpus, version, dir),
+            (Controller::Memory, _) => Ok(()),
         }
     }
 
-    /// Memory plus swap may never be below memory, so the order depends on the direction.
+    /// Memory plus swap may never be below memory, so the order depends on the direction. The kernel refuses with
+    /// `EBUSY` what is below the use.
     fn apply_memory_v1(&self, dir: &Path) -> io::Result<()> {
         let both = "memory.memsw.limit_in_bytes";
-        if !dir.join(both).exists() {
-            return write(dir, "memory.limit_in_bytes", self.memory);
-        }
-        let current: u64 = std::fs::read_to_string(dir.join(both))?.trim().parse().unwrap_or(u64::MAX);
+        let current = match std::fs::read_to_string(dir.join(both)) {
+            Ok(text) => text.trim().parse().unwrap_or(u64::MAX),
+            // The kernel doesn't account for swap.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return write(dir, "memory.limit_in_bytes", self.memory);
+            }
+            Err(error) => return Err(error),
+        };
         if self.memory > current {
             write(dir, both, self.memory)?;
             write(dir, "memory.limit_in_bytes", self.memory)
@@ -73,13 +88,31 @@ impl Limits {
             write(dir, both, self.memory)
         }
     }
+
+    fn apply_memory_v2(&self, dir: &Path) -> io::Result<()> {
+        write(dir, "memory.max", self.memory)?;
+        // Absent when the kernel has no swap accounting; then there is nothing to limit.
+        optional(write(dir, "memory.swap.max", 0))
+    }
+
+    /// A lower `memory.max` makes the kernel kill until it is met; a lower `memory.high` only makes it reclaim. So that
+    /// comes first, and what is still too low is refused as version 1 does.
+    fn change_memory_v2(&self, dir: &Path) -> io::Result<()> {
+        write(dir, "memory.high", self.memory)?;
+        let used: u64 = std::fs::read_to_string(dir.join("memory.current"))?.trim().parse().unwrap_or(0);
+        let changed =
+            if used > self.memory { Err(io::Error::from_raw_os_error(libc::EBUSY)) } else { self.apply_memory_v2(dir) };
+        write(dir, "memory.high", "max")?;
+        changed
+    }
 }
 
-fn write(dir: &Path, file: &str, value: u64) -> io::Result<()> {
-    std::fs::write(dir.join(file), value.to_string())
+/// Writes to a file of the kernel's; one that it does not have is not found.
+pub(super) fn write(dir: &Path, file: &str, value: impl ToString) -> io::Result<()> {
+    OpenOptions::new().write(true).open(dir.join(file))?.write_all(value.to_string().as_bytes())
 }
 
-fn optional(result: io::Result<()>) -> io::Result<()> {
+pub(super) fn optional(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -1,11 +1,16 @@
-//! Limits of a sandbox: memory, CPU time and number of processes, on cgroup v1, v2 or a mix of both.
+//! Limits of a sandbox: memory, CPU time, number of processes and share of the disks, on cgroup v1, v2 or a mix of both.
 //!
 //! Which version manages a controller is found out per controller from `/proc/self/mountinfo`. A sandbox has one
 //! directory per hierarchy: `<mount>/<root>/<sandbox>`, where `root` names this installation.
 
+mod delegate;
 mod detect;
 mod limits;
+mod memory;
+mod view;
+mod weights;
 
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use detect::{Controller, Version};
 pub use limits::Limits;
+pub use memory::MemoryWatch;
 
 use crate::error::{Context, RuntimeError};
 use detect::Hierarchy;
@@ -21,6 +27,17 @@ use detect::Hierarchy;
 pub fn detect() -> io::Result<Vec<(Controller, Version)>> {
     let pairs = |h: Hierarchy| h.controllers.into_iter().map(move |controller| (controller, h.version));
     Ok(detect::hierarchies()?.into_iter().flat_map(pairs).collect())
+}
+
+/// Whether memory limits of this host count what is swapped out.
+pub fn limits_swap() -> bool {
+    let memory = |hierarchy: &Hierarchy| hierarchy.controllers.contains(&Controller::Memory);
+    match detect::hierarchies().ok().and_then(|found| found.into_iter().find(memory)) {
+        Some(Hierarchy { mount, version: Version::V1, .. }) => mount.join("memory.memsw.limit_in_bytes").exists(),
+        // The root of the tree doesn't tell, but only this could turn it off.
+        Some(_) => !std::fs::read_to_string("/proc/cmdline").unwrap_or_default().contains("swapaccount=0"),
+        None => false,
+    }
 }
 
 /// All hierarchies that hold a controller we need.
@@ -42,20 +59,25 @@ impl Cgroups {
             let dir = hierarchy.mount.join(root);
             std::fs::create_dir_all(&dir).step(format!("creation of the cgroup {}", dir.display()))?;
             if hierarchy.version == Version::V2 {
-                delegate(hierarchy, root)?;
+                delegate::delegate(hierarchy, root)?;
             }
         }
         Ok(cgroups)
     }
 
-    /// Which version manages this controller.
-    pub fn version(&self, controller: Controller) -> Version {
-        self.versions().find_map(|(found, version)| (found == controller).then_some(version)).unwrap_or(Version::V2)
-    }
-
     /// Which version manages which controller.
     pub fn versions(&self) -> impl Iterator<Item = (Controller, Version)> {
         self.hierarchies.iter().flat_map(|h| h.controllers.iter().map(|&controller| (controller, h.version)))
+    }
+
+    /// Makes what all sandboxes see at `/sys/fs/cgroup`; answers whether they need it, for on cgroup v2 alone each sees
+    /// its own part of the tree. Must run in the server's own mount namespace; running sandboxes keep what they have.
+    pub fn mount_view(&self, dir: &Path) -> Result<bool, RuntimeError> {
+        let needed = self.hierarchies.iter().any(|hierarchy| hierarchy.version == Version::V1);
+        if needed {
+            view::mount_shared(dir, &self.hierarchies).step(format!("view of cgroups at {}", dir.display()))?;
+        }
+        Ok(needed)
     }
 
     /// Makes the directories of a sandbox with its limits set. On an error nothing is left.
@@ -122,16 +144,6 @@ impl Cgroups {
     }
 }
 
-/// Lets the children of our directory have the controllers (v2).
-fn delegate(hierarchy: &Hierarchy, root: &str) -> Result<(), RuntimeError> {
-    let enable = hierarchy.controllers.iter().map(|c| format!("+{}", c.name())).collect::<Vec<_>>().join(" ");
-    for dir in [hierarchy.mount.clone(), hierarchy.mount.join(root)] {
-        let file = dir.join("cgroup.subtree_control");
-        std::fs::write(&file, &enable).step(format!("delegation of controllers in {}", file.display()))?;
-    }
-    Ok(())
-}
-
 /// Groups that root inside may make. Each costs the kernel memory.
 const MAX_GROUPS_INSIDE: &str = "1024";
 
@@ -170,23 +182,45 @@ impl Cgroup {
 
     /// Changes the limits of a running sandbox.
     pub fn set(&self, limits: &Limits) -> Result<(), RuntimeError> {
-        self.paths.iter().try_for_each(|(hierarchy, path)| limits.apply(hierarchy, path))
+        self.paths.iter().try_for_each(|(hierarchy, path)| limits.change(hierarchy, path))
     }
 
     /// How often the kernel killed a process of the sandbox for lack of memory.
     pub fn oom_kills(&self) -> u64 {
-        self.paths
-            .iter()
-            .filter(|(hierarchy, _)| hierarchy.controllers.contains(&Controller::Memory))
-            .find_map(|(hierarchy, path)| {
-                let file = match hierarchy.version {
-                    Version::V1 => "memory.oom_control",
-                    Version::V2 => "memory.events",
-                };
-                let text = std::fs::read_to_string(path.join(file)).ok()?;
-                text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
-            })
-            .unwrap_or(0)
+        self.memory().and_then(|(hierarchy, path)| memory::kills(path, hierarchy.version).ok()).unwrap_or(0)
+    }
+
+    /// Tells from now on when the sandbox runs out of memory. Needs a Tokio runtime.
+    pub fn watch_memory(&self) -> io::Result<MemoryWatch> {
+        let (hierarchy, path) = self.memory().ok_or(io::ErrorKind::NotFound)?;
+        MemoryWatch::new(path, hierarchy.version)
+    }
+
+    fn memory(&self) -> Option<&(Hierarchy, PathBuf)> {
+        self.paths.iter().find(|(hierarchy, _)| hierarchy.controllers.contains(&Controller::Memory))
+    }
+
+    /// Writes the sandbox's own part of what it sees of its limits, where the kernel's files alone do not show them.
+    pub fn write_view(&self, dir: &Path, limits: &Limits) -> io::Result<()> {
+        if self.has_v1() { view::write_own(dir, limits) } else { Ok(()) }
+    }
+
+    fn has_v1(&self) -> bool {
+        self.paths.iter().any(|(hierarchy, _)| hierarchy.version == Version::V1)
+    }
+
+    /// What goes on top of the shared view ([`Cgroups::mount_view`]): the directory that [`Self::write_view`] wrote, and
+    /// the sandbox's own groups. Empty where the sandbox sees its part of the v2 tree.
+    pub(crate) fn view(&self, own: &Path) -> Vec<(CString, PathBuf)> {
+        if !self.has_v1() {
+            return Vec::new();
+        }
+        let groups = self.paths.iter().map(|(hierarchy, path)| (hierarchy.label(), path.clone()));
+        [(view::OWN, own.to_owned())]
+            .into_iter()
+            .chain(groups)
+            .filter_map(|(label, path)| Some((CString::new(format!("/sys/fs/cgroup/{label}")).ok()?, path)))
+            .collect()
     }
 
     /// Lets `owner` make groups below the sandbox's own, for containers inside (v2: version 1 is not safe to give away). The

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::context::{Context, Turn};
 use super::worker::{Error, Event};
 use crate::agent::Agent;
+use crate::guest::memory::Kills;
 use crate::http::websocket::{Incoming, WebSocket, close_code};
 use crate::process::environment::{self, Variables};
 use crate::process::log::Stream;
@@ -81,6 +82,7 @@ fn accept(agent: &Agent, message: Incoming) -> Result<(Wanted, Arc<Context>, Dur
 }
 
 async fn run(socket: &mut WebSocket, agent: &Agent, wanted: &Wanted, context: &Context, limit: Duration) -> Farewell {
+    let kills = Kills::count();
     let mut turn = match context.turn(agent).await {
         Ok(Some(turn)) => turn,
         Ok(None) => return (close_code::POLICY, format!("interpreter context {} is not active", context.id)),
@@ -108,7 +110,10 @@ async fn run(socket: &mut WebSocket, agent: &Agent, wanted: &Wanted, context: &C
         }
         // No frame before it: the TypeScript SDK takes any end marker for success and never looks at the close code.
         End::Interrupted | End::Overdue => (close_code::TIMEOUT, "execution timeout".to_owned()),
-        End::Died => (close_code::GOING_AWAY, "the interpreter process has ended".to_owned()),
+        End::Died => {
+            let cause = kills.cause().map(|cause| format!(": {cause}")).unwrap_or_default();
+            (close_code::GOING_AWAY, format!("the interpreter process has ended{cause}"))
+        }
     }
 }
 

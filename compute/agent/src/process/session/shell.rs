@@ -22,7 +22,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::Session;
 use super::command::{Command, Outputs, set_nonblocking};
 use crate::agent::Agent;
+use crate::guest::memory::Kills;
 use crate::http::error::Failure;
+use crate::process::children::Exit;
 use crate::process::job::Job;
 use crate::process::log::Stream;
 use crate::process::program::Program;
@@ -118,8 +120,9 @@ impl Shell {
     }
 
     async fn run(&mut self, command: &Arc<Command>, number: u64) -> Outcome {
+        let kills = Kills::count();
         match self.begin(command, number).await {
-            Ok((outputs, hold)) => self.follow(command, number, outputs, hold).await,
+            Ok((outputs, hold)) => self.follow(command, number, outputs, (hold, kills)).await,
             Err(error) => {
                 command.log.append(Stream::Stderr, format!("cannot run the command: {error}\n").as_bytes());
                 command.finish(-1).await;
@@ -150,31 +153,42 @@ impl Shell {
         }
     }
 
-    /// Reads the command's output until it, the shell or the session ends.
-    async fn follow(&mut self, command: &Arc<Command>, number: u64, mut outputs: Outputs, hold: [File; 2]) -> Outcome {
-        let (code, outcome) = loop {
+    /// Reads the command's output until it, the shell or the session ends. `before` it were: what holds its pipes open, and
+    /// the count of kills.
+    async fn follow(
+        &mut self,
+        command: &Arc<Command>,
+        number: u64,
+        mut outputs: Outputs,
+        before: ([File; 2], Kills),
+    ) -> Outcome {
+        let (hold, kills) = before;
+        let (exit, outcome) = loop {
             tokio::select! {
                 () = outputs.read_to_end(&command.log) => {}
                 report = self.reports.next_line() => match report {
                     Ok(Some(report)) => if let Some(code) = parse_report(&report, number) {
-                        break (code, Outcome::Next);
+                        break (Exit::Code(code), Outcome::Next);
                     },
                     // Descriptor 3 was closed by a command: the shell cannot be followed any more.
-                    Ok(None) | Err(_) => break (self.job.wait().await.code(), Outcome::ShellEnded),
+                    Ok(None) | Err(_) => break (self.job.wait().await, Outcome::ShellEnded),
                 },
-                exit = self.job.wait() => break (exit.code(), Outcome::ShellEnded),
+                exit = self.job.wait() => break (exit, Outcome::ShellEnded),
                 next = self.commands.recv() => match next {
                     Some(next) => self.waiting.push_back(next),
                     None => {
                         self.job.kill();
-                        break (self.job.wait().await.code(), Outcome::Deleted);
+                        break (self.job.wait().await, Outcome::Deleted);
                     }
                 },
             }
         };
         outputs.drain(&command.log);
         self.directory.remove(number);
-        command.finish(code).await;
+        if let Some(note) = kills.explain(exit) {
+            command.log.append(Stream::Stderr, note.as_bytes());
+        }
+        command.finish(exit.code()).await;
         drop(hold);
         // What it left in the background may still write.
         let command = Arc::clone(command);
