@@ -36,7 +36,9 @@ def test_a_session_goes_on(raw_sandbox, toolbox):
 
 def test_the_workload_is_killed_before_the_agent(raw_sandbox, toolbox):
     box = toolbox(raw_sandbox())
-    scores = run(box, "cat /proc/self/oom_score_adj; sudo cat /proc/self/oom_score_adj /proc/1/oom_score_adj")
+    # It is set when the program runs already.
+    wait = "until grep -qx 500 /proc/$$/oom_score_adj; do :; done; "
+    scores = run(box, f"{wait} cat /proc/self/oom_score_adj; sudo cat /proc/self/oom_score_adj /proc/1/oom_score_adj")
     assert scores["result"].split() == ["500", "500", "0"]
 
 

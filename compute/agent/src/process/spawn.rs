@@ -122,8 +122,9 @@ pub fn spawn(launch: &Launch<'_>, identity: &Identity, stack: &mut ChildStack) -
     // SAFETY: `plan` is a local; the child wrote to it through the pointer given to `clone`, unseen by the compiler.
     let failure = unsafe { ptr::read_volatile(&raw const plan.failure) };
     let Some((step, errno)) = failure else {
-        // Only now: as long as the child shared the agent's memory, this file was as closed as the agent's own. Without it
-        // everything works, so a failure (it has ended, it is another user's by its mode) doesn't matter.
+        // Only now: as long as the child shared the agent's memory, this file was as closed as the agent's own. What the
+        // program started before keeps the agent's score, and is then told from it by its use alone, as without this; so a
+        // failure doesn't matter either.
         let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
         return Ok(Pid::from_raw(pid));
     };
