@@ -141,3 +141,25 @@ test('errors have their class', async (t) => {
   await assert.rejects(daytona.create({ snapshot: 'no-such-snapshot' }), DaytonaBadRequestError)
   await assert.rejects(new Daytona({ apiKey: 'wrong' }).get(name), DaytonaAuthenticationError)
 })
+
+test('a time to live is set and taken back', async (t) => {
+  const sandbox = await create(t, { ttlMinutes: 60 })
+  assert.ok(new Date(sandbox.autoDestroyAt) > new Date())
+  await sandbox.setTtl(0)
+  await sandbox.refreshData()
+  assert.equal(sandbox.autoDestroyAt, undefined)
+})
+
+test('linked sandboxes reach each other by name and end together', async (t) => {
+  const parent = await create(t, { name: unique() })
+  const child = await create(t, { linkedSandbox: parent.name, ephemeral: true })
+  assert.equal(child.linkedSandboxId, parent.id)
+  const serve = 'nohup python3 -m http.server 3000 >/dev/null 2>&1 & until curl -s localhost:3000 >/dev/null; do :; done'
+  await parent.process.executeCommand(`echo hello > word; ${serve}`)
+  const asked = await child.process.executeCommand(`curl -sS -m 5 http://${parent.name}:3000/word`)
+  assert.equal(asked.result, 'hello\n')
+  await assert.rejects(create(t, { linkedSandbox: child.id, ephemeral: true }), DaytonaBadRequestError)
+  await assert.rejects(create(t, { linkedSandbox: parent.id }), DaytonaBadRequestError)
+  await parent.delete()
+  await gone(child)
+})
