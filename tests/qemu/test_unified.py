@@ -98,7 +98,7 @@ def test_a_server_in_a_group_that_is_not_the_root(tmp_path):
 CONTAINED = [
     "sh", "-c",
     'mkdir /sys/fs/cgroup/contained && echo 0 > /sys/fs/cgroup/contained/cgroup.procs && exec unshare --cgroup --mount "$@"',
-    "sh", "sh", "-c", 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"', "sh",
+    "sh", "sh", "-c", 'umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"', "sh",
 ]  # fmt: skip
 
 
