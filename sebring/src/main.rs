@@ -5,6 +5,7 @@
 
 mod doctor;
 mod logging;
+mod runner;
 mod serve;
 mod snapshot;
 
@@ -33,6 +34,8 @@ enum Command {
     Serve(serve::Options),
     /// Make and list snapshots, the templates of sandboxes.
     Snapshot(snapshot::Options),
+    /// Look after what this machine holds of sandboxes.
+    Runner(runner::Options),
     /// Say what this host offers and lacks, and what each lack costs.
     Doctor {
         #[command(flatten)]
@@ -69,6 +72,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(options) => serve::run(options),
         Command::Snapshot(options) => snapshot::run(options),
+        Command::Runner(options) => runner::run(options),
         Command::Doctor { data, json } => doctor::run(&data.path, json),
         Command::Purge(data) => purge(&data.path),
     }

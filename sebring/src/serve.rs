@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::DataDir;
 
 /// The program that runs as pid 1 of each sandbox; built by `build.rs`.
-const AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sebring-agent"));
+pub(crate) static AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sebring-agent"));
 /// How long requests may go on after the server was asked to stop. Sandboxes are not affected.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -46,6 +46,9 @@ pub struct Options {
     /// containers) or `strict`.
     #[arg(long, value_name = "PROFILE", default_value_t, env = "SEBRING_ISOLATION")]
     isolation: Isolation,
+    /// Sandboxes that may run at once; the host has room for 4,079 of one server.
+    #[arg(long, value_name = "COUNT", env = "SEBRING_MAX_RUNNING")]
+    max_running: Option<usize>,
     /// Write a line to this descriptor once the API answers.
     #[arg(long, value_name = "FD")]
     ready_fd: Option<u32>,
@@ -65,6 +68,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let mut config = RunnerConfig::new(&options.data.path);
     config.ca_bundle.clone_from(&options.ca_bundle);
     config.isolation = options.isolation;
+    config.max_running = options.max_running.unwrap_or(config.max_running);
     if let Some(dir) = &options.snapshot_dir {
         config.layout.snapshot_dir.clone_from(dir);
     }

@@ -4,6 +4,7 @@
 """
 
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -39,6 +40,8 @@ class Server:
         self.key = f"test-{secrets.token_hex(16)}"
         self.process = None
         self.lives = 0
+        # Hard limits by their name in `resource`.
+        self.limits = {}
         self.client = httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}",
             headers={"Authorization": f"Bearer {self.key}"},
@@ -58,6 +61,7 @@ class Server:
                  "--listen", f"127.0.0.1:{self.port}", "--ready-fd", str(writer), *self.options],
                 env={**os.environ, "SEBRING_API_KEY": self.key},
                 pass_fds=[writer],
+                preexec_fn=self.limit if self.limits else None,
                 stdout=log,
                 stderr=log,
             )  # fmt: skip
@@ -65,6 +69,10 @@ class Server:
         with os.fdopen(reader, "rb") as ready:
             assert ready.readline() == b"READY\n", self.log()
         return self
+
+    def limit(self):
+        for name, value in self.limits.items():
+            resource.setrlimit(getattr(resource, name), (value, value))
 
     def log(self):
         return (self.data_dir / f"life-{self.lives}.log").read_text()[-4000:]

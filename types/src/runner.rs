@@ -64,6 +64,15 @@ pub enum Observed {
     Stopped,
 }
 
+/// A sandbox that a runner found when it started, as it was written down there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub id: SandboxId,
+    pub observed: Observed,
+    pub resources: Resources,
+    pub egress: Egress,
+}
+
 /// Something happened that nobody asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
@@ -104,7 +113,7 @@ pub trait Runner: Send + Sync + 'static {
     async fn snapshots(&self) -> Result<Vec<SnapshotManifest>, RunnerError>;
 
     /// What was found at start: sandboxes of an earlier process, adopted or cleaned up.
-    async fn inventory(&self) -> Vec<(SandboxId, Observed)>;
+    async fn inventory(&self) -> Vec<Held>;
 
     /// Makes a sandbox and waits until its agent listens. On an error nothing is left.
     async fn create(&self, spec: SandboxSpec) -> Result<(), RunnerError>;

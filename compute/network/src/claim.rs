@@ -31,6 +31,7 @@ impl Claim {
         if let Some(place) = (0..PLACES).find(|&place| owner(place).as_deref() == Some(data_dir)) {
             return Ok(Self::at(place));
         }
+        remove_stale();
         let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
         for place in 0..PLACES {
             let claim = Self::at(place);
@@ -105,6 +106,17 @@ fn create(place: u8, data_dir: &Path) -> Result<bool, NetworkError> {
         }
     };
     write().map_err(NetworkError::io("claim of a place in /run/sebring"))
+}
+
+/// Removes what servers left that ended between the two steps of [`create`].
+fn remove_stale() {
+    for entry in std::fs::read_dir(DIRECTORY).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let writer = name.to_str().and_then(|name| name.strip_prefix('.'));
+        if writer.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Reads `/proc/net/route`, whose addresses are hexadecimal in host byte order.

@@ -5,6 +5,7 @@
 
 pub mod claim;
 pub mod egress;
+pub mod elements;
 pub mod links;
 mod names;
 mod nftables;

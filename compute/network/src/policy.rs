@@ -89,7 +89,7 @@ table inet {table} {{
     )
 }
 
-fn run(rules: &str) -> Result<(), NetworkError> {
+pub(crate) fn run(rules: &str) -> Result<(), NetworkError> {
     let mut child = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())

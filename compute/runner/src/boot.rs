@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use sebring_fault::Point;
 use sebring_runtime::cgroup::{Cgroup, Limits};
 use sebring_runtime::disk::MountedDisk;
 use sebring_runtime::launch::Launch;
@@ -22,6 +23,7 @@ use sebring_types::runner::SandboxSpec;
 use sebring_types::{Resources, RunnerError, SandboxId, SnapshotManifest};
 
 use crate::host::Host;
+use crate::runner::remove_cgroup;
 use crate::slots::Slot;
 use crate::trust::Trust;
 
@@ -37,21 +39,27 @@ pub(crate) struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    /// Starts the agent and waits until it listens. On an error no process and no cgroup of this start is left.
+    /// Starts the agent and waits until it listens. On an error no process of this start is left, and its cgroup
+    /// goes as soon as the kernel lets it.
     pub fn run(self) -> Result<Process, RunnerError> {
         let mut stages = Stages::begin();
         let name = cgroup_name(self.spec.id, self.slot.number);
         let limits = limits(self.spec.resources, self.host.config.max_processes);
         let cgroup = self.host.cgroups.create(&name, &limits).map_err(refine)?;
         stages.end("cgroup");
+        sebring_fault::point(Point::BootCgroup);
         let started = self.launch(&cgroup, &limits, &mut stages);
         tracing::debug!(sandbox_id = %self.spec.id, %stages, "start");
-        if started.is_err()
-            && let Err(error) = cgroup.remove()
-        {
-            tracing::warn!(sandbox_id = %self.spec.id, %error, "cgroup of a failed start not removed");
+        let Err(error) = started else { return started };
+        // Less than its own limit killed it: that of everything, or the host's memory.
+        let starved = cgroup.oom_kills() > 0;
+        tokio::spawn(remove_cgroup(cgroup, self.spec.id));
+        if starved {
+            let text =
+                "the runner's memory ran out while the sandbox started: stop or delete sandboxes, or try again later";
+            return Err(RunnerError::Exhausted(text.into()));
         }
-        started
+        Err(error)
     }
 
     fn launch(&self, cgroup: &Cgroup, limits: &Limits, stages: &mut Stages) -> Result<Process, RunnerError> {
@@ -67,6 +75,7 @@ impl Boot<'_> {
         let own_view = self.host.config.layout.cgroup_view(self.spec.id);
         cgroup.write_view(&own_view, limits).step("view of the limits").map_err(refine)?;
 
+        sebring_fault::point(Point::BootControl);
         let layers = self.lower_layers()?;
         let lower: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
         mounts::map_ids(self.disk.mount.as_fd(), user_namespace).step("id mapping of the disk").map_err(refine)?;
@@ -75,6 +84,7 @@ impl Boot<'_> {
         let overlay = mounts::overlay(layers, ids, user_namespace).map_err(refine)?;
         overlay.layers.into_iter().for_each(|layer| self.host.closer.close(layer));
         stages.end("overlay");
+        sebring_fault::point(Point::BootOverlay);
 
         let launched = Launch {
             hostname: &self.spec.hostname,
@@ -91,12 +101,14 @@ impl Boot<'_> {
         .start()
         .map_err(refine)?;
         stages.end("launch");
+        sebring_fault::point(Point::BootLaunched);
         let ready = self
             .introduce(launched.handshake)
             .and_then(|()| close_control_dir(&control_dir).step("control directory").map_err(refine));
         match ready {
             Ok(()) => {
                 stages.end("agent");
+                sebring_fault::point(Point::BootReady);
                 Ok(launched.process)
             }
             Err(error) => {

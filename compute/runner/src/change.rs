@@ -3,13 +3,15 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use sebring_fault::{Point, point};
 use sebring_network::{Claim, Confined, Member, NetworkError};
-use sebring_runtime::RuntimeError;
+use sebring_runtime::{Context, RuntimeError};
 use sebring_types::runner::{Egress, SandboxSpec};
 use sebring_types::{Resources, RunnerError, SandboxId};
 
 use crate::boot::{cgroup_name, limits, refine};
-use crate::runner::{Inner, internal};
+use crate::host::Host;
+use crate::runner::Inner;
 
 /// The network rule of a sandbox that runs in that slot.
 pub(crate) fn rule_of(claim: Claim, slot: u16, spec: &SandboxSpec) -> Confined {
@@ -35,35 +37,39 @@ impl Inner {
         if resources.disk < before.disk {
             return Err(RunnerError::Invalid("a disk can only grow".into()));
         }
-        let limits = limits(resources, self.host.config.max_processes);
-        match sandbox.live() {
-            Some(_) if resources.disk > before.disk => {
-                return Err(RunnerError::Invalid("the disk of a running sandbox can't grow: stop it first".into()));
-            }
-            Some(live) => {
-                let cgroup = self.host.cgroups.at(&cgroup_name(id, live.slot));
-                if let Err(error) = cgroup.set(&limits) {
-                    // Some of them may be in force.
-                    if let Err(left) = cgroup.set(&self::limits(before, self.host.config.max_processes)) {
-                        tracing::warn!(sandbox_id = %id, %left, "limits of a refused resize not taken back");
-                    }
-                    return Err(refuse_smaller(error));
-                }
-                let view = self.host.config.layout.cgroup_view(id);
-                cgroup.write_view(&view, &limits).map_err(internal("view of the limits"))?;
-            }
-            None if resources.disk > before.disk => {
-                let (host, device) = (self.clone(), record.loop_device);
-                let grow = move || host.host.disks.grow(&id.to_string(), resources.disk, device);
-                tokio::task::spawn_blocking(grow)
-                    .await
-                    .map_err(|error| RunnerError::Internal(format!("the growth of a disk was interrupted: {error}")))?
-                    .map_err(refine)?;
-            }
-            None => {}
+        let live = sandbox.live();
+        if live.is_some() && resources.disk > before.disk {
+            return Err(RunnerError::Invalid("the disk of a running sandbox can't grow: stop it first".into()));
         }
+        // Written down first: what a crash cuts off, the next server or start completes.
         record.spec.resources = resources;
-        self.save(&record)
+        self.save(&record)?;
+        point(Point::ResizeRecorded);
+        let applied = match live {
+            Some(live) => limit(&self.host, id, live.slot, resources).map_err(refuse_smaller),
+            None if resources.disk > before.disk => {
+                let (inner, device) = (self.clone(), record.loop_device);
+                let grow = move || inner.host.disks.grow(&id.to_string(), resources.disk, device);
+                match tokio::task::spawn_blocking(grow).await {
+                    Ok(grown) => grown.map_err(refine),
+                    Err(error) => Err(RunnerError::Internal(format!("the growth of a disk was interrupted: {error}"))),
+                }
+            }
+            None => Ok(()),
+        };
+        if let Err(error) = applied {
+            record.spec.resources = before;
+            self.save(&record)?;
+            // Some of the new limits may be in force.
+            if let Some(live) = sandbox.live()
+                && let Err(left) = limit(&self.host, id, live.slot, before)
+            {
+                tracing::warn!(sandbox_id = %id, %left, "limits of a refused resize not taken back");
+            }
+            return Err(error);
+        }
+        point(Point::ResizeApplied);
+        Ok(())
     }
 
     pub(crate) async fn set_egress(self: Arc<Self>, id: SandboxId, egress: Egress) -> Result<(), RunnerError> {
@@ -78,7 +84,12 @@ impl Inner {
             None => Ok(()),
         };
         match changed {
-            Ok(()) => self.save(&record),
+            Ok(()) => {
+                point(Point::ConfineReplaced);
+                self.save(&record)?;
+                point(Point::ConfineRecorded);
+                Ok(())
+            }
             Err(error) => {
                 record.spec.egress = before;
                 Err(error)
@@ -104,6 +115,15 @@ impl Inner {
             tracing::error!(%error, "a network rule stays and may confine the next sandbox with its address");
         }
     }
+}
+
+/// Puts the sizes of a running sandbox in force, and shows them inside.
+pub(crate) fn limit(host: &Host, id: SandboxId, slot: u16, resources: Resources) -> Result<(), RuntimeError> {
+    let limits = limits(resources, host.config.max_processes);
+    let cgroup = host.cgroups.at(&cgroup_name(id, slot));
+    cgroup.set(&limits)?;
+    point(Point::ResizeLimited);
+    cgroup.write_view(&host.config.layout.cgroup_view(id), &limits).step("view of the limits")
 }
 
 /// The kernel refuses a memory limit below what is used.

@@ -15,6 +15,8 @@ pub struct RunnerConfig {
     pub isolation: Isolation,
     /// Processes and threads of one sandbox.
     pub max_processes: u64,
+    /// Sandboxes that may run at once; the place on the host has 4,079.
+    pub max_running: usize,
     /// Between `SIGTERM` and `SIGKILL` when a sandbox is stopped.
     pub grace: Duration,
     /// How long an agent may take to listen.
@@ -31,6 +33,7 @@ impl RunnerConfig {
             ca_bundle: None,
             isolation: Isolation::default(),
             max_processes: 2048,
+            max_running: usize::MAX,
             grace: Duration::from_secs(10),
             boot_deadline: Duration::from_secs(20),
             prepared: 16,

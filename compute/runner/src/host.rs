@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sebring_fault::{Point, point};
 use sebring_images::SnapshotStore;
 use sebring_network::{Claim, NetworkError};
 use sebring_runtime::cgroup::{self, Cgroups};
@@ -73,6 +74,7 @@ impl Host {
         make_private_dir(&config.layout.data_dir)?;
         config.layout.data_dir = canonical(&config.layout.data_dir)?;
         let lock = lock(&config)?;
+        point(Point::HostLocked);
         for dir in [config.layout.sandboxes(), config.layout.agents()] {
             fs::create_dir_all(&dir).map_err(HostError::path(&dir))?;
         }
@@ -83,11 +85,13 @@ impl Host {
             tracing::info!(%error, "cgroups can't be tuned for many starts: each may take some milliseconds longer");
         }
         let claim = Claim::take(&config.layout.data_dir)?;
+        point(Point::HostClaimed);
         let cgroups = Cgroups::open(&cgroup_root(claim))?;
         let view_dir = config.layout.mount_point("cgroup");
         fs::create_dir_all(&view_dir).map_err(HostError::path(&view_dir))?;
         let cgroup_view = cgroups.mount_view(&view_dir)?.then_some(view_dir);
         let disks = Arc::new(Disks::open(&config.layout.data_dir)?);
+        point(Point::HostDisks);
         let mount_point = |name: &str| {
             let dir = config.layout.mount_point(name);
             fs::create_dir_all(&dir).map_err(HostError::path(&dir)).map(|()| dir)
@@ -126,6 +130,7 @@ impl Host {
             cgroups = ?host.cgroups.versions().collect::<Vec<_>>(),
             "host prepared"
         );
+        point(Point::HostPrepared);
         Ok(host)
     }
 }
@@ -203,12 +208,18 @@ pub(crate) fn lock(config: &RunnerConfig) -> Result<File, HostError> {
     }
 }
 
+/// The agent's file, in the directory of its version.
+pub(crate) const AGENT: &str = "sebring-agent";
+
+/// The directory of that version of the agent.
+pub(crate) fn agent_name(program: &[u8]) -> String {
+    Sha256::digest(program)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Each version of the program stays under its own name, because a sandbox refers to exactly that file. Only root of the
 /// host may read it: that is what keeps running agents from root inside (`Launch::agent`).
 fn install_agent(agents: &Path, program: &[u8]) -> Result<PathBuf, HostError> {
-    let digest = Sha256::digest(program);
-    let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let path = agents.join(name).join("sebring-agent");
+    let path = agents.join(agent_name(program)).join(AGENT);
     let install = || {
         if path.exists() {
             return fs::set_permissions(&path, fs::Permissions::from_mode(0o711));
@@ -216,6 +227,7 @@ fn install_agent(agents: &Path, program: &[u8]) -> Result<PathBuf, HostError> {
         fs::create_dir_all(path.parent().unwrap_or(agents))?;
         let new = path.with_extension("new");
         fs::write(&new, program)?;
+        point(Point::AgentWritten);
         fs::set_permissions(&new, fs::Permissions::from_mode(0o711))?;
         fs::rename(&new, &path)
     };

@@ -8,10 +8,11 @@
 //! | record, control directory | `sandboxes/<id>/` | create | destroy |
 //! | writable layer | disk pool, `disks/<id>` | create | destroy |
 //! | spare layer | disk pool, `disks/spare-*` | the pool's thread | renamed by create; removed at the next start |
+//! | template of a size | disk pool, `templates/` | first disk of the size | [`gc`], when no sandbox has it |
 //! | cgroup | `sebring/<place>/<id>` | each start | each stop |
 //! | namespaces, interfaces, mounts, loop devices | kernel | each start | the kernel, with the last process |
-//! | agent program | `agents/<hash>/` | server start | kept: a running or checkpointed sandbox may need it |
-//! | layer of certificates | `layers/` | first create on a snapshot | server start with other certificates |
+//! | agent program | `agents/<hash>/` | server start | [`gc`], when no sandbox runs it |
+//! | layer of certificates | `layers/` | first create on a snapshot | server start with other certificates, [`gc`] |
 //! | address, user ids | place in `/run/sebring`, number in memory | slot pool | stop |
 #![forbid(unsafe_code)]
 
@@ -20,7 +21,10 @@ mod boot;
 mod change;
 mod config;
 mod connect;
+mod descriptors;
+mod gc;
 mod host;
+mod leftovers;
 mod manifests;
 mod memory;
 mod purge;
@@ -28,10 +32,14 @@ mod record;
 mod runner;
 mod sandbox;
 mod slots;
+mod space;
 mod spares;
+mod survey;
 mod trust;
 
 pub use config::RunnerConfig;
+pub use gc::gc;
 pub use host::{Host, HostError};
+pub use leftovers::{Kind, Leftover};
 pub use purge::purge;
 pub use runner::LocalRunner;

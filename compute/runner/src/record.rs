@@ -3,11 +3,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use sebring_fault::Point;
 use sebring_types::runner::SandboxSpec;
 use sebring_types::{SandboxId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "record.json";
+/// A record in the writing.
+pub(crate) const NEW: &str = "record.new";
 /// Of this file's format.
 const VERSION: u32 = 1;
 
@@ -46,9 +49,13 @@ impl Record {
     }
 
     /// Replaces the record of that sandbox's directory. A reader sees the old or the new one, never a part.
+    ///
+    /// This outlives the server, whose end takes nothing from the kernel's cache. A power cut may take the last seconds,
+    /// as it does from the database: waiting for the disk here would cost each create some milliseconds.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
-        let new = dir.join("record.new");
+        let new = dir.join(NEW);
         std::fs::File::create(&new)?.write_all(&serde_json::to_vec(self)?)?;
+        sebring_fault::point(Point::RecordWritten);
         std::fs::rename(new, path(dir))
     }
 

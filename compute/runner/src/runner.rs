@@ -6,15 +6,16 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, mpsc as mpsc_sync};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sebring_fault::{Point, point};
 use sebring_network::resolver::Resolver;
 use sebring_network::{Links, policy};
 use sebring_runtime::Context;
 use sebring_runtime::disk::MountedDisk;
-use sebring_types::runner::{AgentStream, Egress, Observation, Observed, SandboxSpec, StopMode};
+use sebring_types::runner::{AgentStream, Egress, Held, Observation, Observed, SandboxSpec, StopMode};
 use sebring_types::{Resources, Runner, RunnerError, SandboxId, SnapshotManifest};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
@@ -22,11 +23,13 @@ use crate::adopt;
 use crate::boot::{Boot, cgroup_name, cgroup_slot, refine};
 use crate::change::{member, rule_of};
 use crate::connect::connect;
+use crate::descriptors;
 use crate::host::{Host, HostError};
 use crate::manifests::Manifests;
 use crate::record::{Phase, Record};
 use crate::sandbox::{Ended, Live, Sandbox};
 use crate::slots::{self, Slot, Slots};
+use crate::space;
 use crate::spares::Spares;
 
 /// A runner of this machine. Cheap to clone.
@@ -42,47 +45,55 @@ pub(crate) struct Inner {
     /// Which running sandboxes reach each other.
     pub(crate) links: Arc<Links>,
     sandboxes: RwLock<HashMap<SandboxId, Arc<Sandbox>>>,
-    found: Vec<(SandboxId, Observed)>,
+    found: Vec<Held>,
     /// Beyond two starts per CPU only the queue grows (measured).
     starts: Semaphore,
     pub(crate) report: mpsc::UnboundedSender<Observation>,
     observations: Mutex<mpsc::UnboundedReceiver<Observation>>,
+    /// Wakes the one who watches the room that is left.
+    waker: space::Waker,
 }
 
 impl LocalRunner {
     /// Adopts what an earlier server left and begins to serve. Needs a Tokio runtime.
     pub async fn start(host: Host) -> Result<Self, HostError> {
         let adopted = adopt::adopt(&host)?;
-        let (mut rules, mut members) = (Vec::new(), Vec::new());
+        let (mut rules, mut members, mut found) = (Vec::new(), Vec::new(), Vec::new());
         for (sandbox, live) in &adopted {
+            let spec = sandbox.record.lock().await.spec.clone();
             if let Some(live) = live {
-                let spec = &sandbox.record.lock().await.spec;
-                rules.push(rule_of(host.claim, live.slot, spec));
-                members.push(member(host.claim.subnet.address(live.slot), spec));
+                rules.push(rule_of(host.claim, live.slot, &spec));
+                members.push(member(host.claim.subnet.address(live.slot), &spec));
             }
+            let observed = if live.is_some() { Observed::Running } else { Observed::Stopped };
+            found.push(Held { id: sandbox.id, observed, resources: spec.resources, egress: spec.egress });
         }
         let links = Arc::new(Links::new(host.claim, members));
         policy::install(host.claim, &rules, &links)?;
+        point(Point::PolicyInstalled);
         let resolver = Resolver::bind(host.claim.subnet.gateway(), links.clone()).await?;
         tokio::spawn(resolver.run());
         // Of every sandbox that may run, also of those whose records can't be read.
         let in_use: Vec<u16> =
             host.cgroups.list().step("list of cgroups")?.iter().filter_map(|name| cgroup_slot(name)).collect();
         let (report, observations) = mpsc::unbounded_channel();
+        let (waker, woken) = mpsc_sync::channel();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let inner = Inner {
             manifests: Manifests::default(),
-            slots: Slots::start(host.claim, host.ward.clone(), host.config.prepared, &in_use),
-            spares: Spares::start(host.disks.clone(), host.config.prepared)?,
+            slots: Slots::start(host.claim, host.ward.clone(), host.config.prepared, &in_use, host.config.max_running),
+            spares: Spares::start(host.disks.clone(), host.config.prepared),
             links,
             sandboxes: RwLock::default(),
-            found: adopted.iter().map(|(sandbox, live)| (sandbox.id, observed(live.is_some()))).collect(),
+            found,
             starts: Semaphore::new(2 * cpus),
             report,
             observations: Mutex::new(observations),
+            waker,
             host,
         };
         let runner = Self(Arc::new(inner));
+        space::watch(&runner.0, woken);
         for (sandbox, live) in adopted {
             let sandbox = Arc::new(sandbox);
             runner.0.write().insert(sandbox.id, sandbox.clone());
@@ -94,13 +105,13 @@ impl LocalRunner {
     }
 }
 
-fn observed(running: bool) -> Observed {
-    if running { Observed::Running } else { Observed::Stopped }
-}
-
 impl Inner {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<SandboxId, Arc<Sandbox>>> {
         self.sandboxes.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Sandbox>> {
+        self.sandboxes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     pub(crate) fn get(&self, id: SandboxId) -> Result<Arc<Sandbox>, RunnerError> {
@@ -110,6 +121,7 @@ impl Inner {
 
     async fn create(self: Arc<Self>, spec: SandboxSpec) -> Result<(), RunnerError> {
         let manifest = self.manifests.find(&self.host.snapshots, &spec.snapshot)?;
+        self.check_room()?;
         let _permit = self.permit().await?;
         let slot = self.slots.take().await?;
         let number = slot.number;
@@ -125,6 +137,7 @@ impl Inner {
                 Ok(())
             }
             Err(error) => {
+                point(Point::CreateFailed);
                 self.write().remove(&id);
                 if let Err(left) = self.remove_files(id) {
                     tracing::warn!(sandbox_id = %id, %left, "files of a failed create stay until the next start");
@@ -147,6 +160,7 @@ impl Inner {
             let name = &record.spec.snapshot;
             RunnerError::Invalid(format!("the snapshot {name} that the sandbox stands on is no longer on the runner"))
         })?;
+        self.check_room()?;
         let _permit = self.permit().await?;
         let slot = self.slots.take().await?;
         let number = slot.number;
@@ -157,6 +171,7 @@ impl Inner {
                 Ok(())
             }
             Err(error) => {
+                point(Point::StartFailed);
                 record.phase = Phase::Stopped;
                 self.save(&record)?;
                 self.slots.give_back(number);
@@ -177,6 +192,7 @@ impl Inner {
         let Some(live) = sandbox.live() else { return Ok(()) };
         let grace = (mode == StopMode::Graceful).then_some(self.host.config.grace);
         live.stop(grace).await?;
+        point(Point::StopEnded);
         self.release(&sandbox, &mut record, &live)
     }
 
@@ -199,9 +215,22 @@ impl Inner {
         }
         record.phase = Phase::Destroying;
         self.save(&record)?;
-        self.remove_files(id)?;
+        point(Point::DestroyRecorded);
+        // A large disk takes its time; in its directory it takes that of its files.
+        let files = self.clone();
+        tokio::task::spawn_blocking(move || files.remove_files(id))
+            .await
+            .map_err(|error| RunnerError::Internal(format!("the removal of a sandbox was interrupted: {error}")))??;
         self.write().remove(&id);
+        // Nobody watches any more while the server ends.
+        let _ = self.waker.send(());
         Ok(())
+    }
+
+    /// Refuses to run one more sandbox while there is still enough left to serve those that run.
+    fn check_room(&self) -> Result<(), RunnerError> {
+        descriptors::admit()?;
+        space::admit(&self.host.disks)
     }
 
     async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, RunnerError> {
@@ -221,12 +250,16 @@ impl Inner {
             let id = draft.spec.id;
             if disk == Disk::New {
                 std::fs::create_dir_all(self.host.config.layout.sandbox(id)).map_err(internal("directory"))?;
+                point(Point::BootDirectory);
             }
             self.save(&draft)?;
+            point(Point::BootRecorded);
             let mounted = self.disk(&draft, disk)?;
             draft.loop_device = mounted.loop_device;
+            point(Point::BootDisk);
             let confined = rule_of(self.host.claim, slot.number, &draft.spec);
             self.admit(&confined, &draft.spec)?;
+            point(Point::BootConfined);
             let boot = Boot { host: &self.host, spec: &draft.spec, manifest: &manifest, slot: &slot, disk: &mounted };
             let started = boot.run();
             // The sandbox's processes hold them now.
@@ -247,7 +280,9 @@ impl Inner {
                 self.lift(confined);
                 return Err(error);
             }
-            Ok((draft, Live::new(process, slot.number)))
+            point(Point::BootRunning);
+            let live = Live::new(process, slot.number, draft.loop_device);
+            Ok((draft, live))
         };
         let (done, live) = tokio::task::spawn_blocking(work)
             .await
@@ -257,10 +292,10 @@ impl Inner {
     }
 
     fn disk(&self, record: &Record, disk: Disk) -> Result<MountedDisk, RunnerError> {
-        let id = record.spec.id;
+        let (id, gib) = (record.spec.id, record.spec.resources.disk);
         let mounted = match disk {
-            Disk::New => self.spares.create(id, record.spec.resources.disk),
-            Disk::Existing => self.host.disks.mount(&id.to_string(), record.loop_device),
+            Disk::New => self.spares.create(id, gib),
+            Disk::Existing => self.host.disks.mount(&id.to_string(), gib, record.loop_device),
         };
         mounted.map_err(refine)
     }
@@ -303,8 +338,11 @@ impl Inner {
         let cgroup = self.host.cgroups.at(&cgroup_name(sandbox.id, live.slot));
         tokio::spawn(remove_cgroup(cgroup, sandbox.id));
         self.lift(rule_of(self.host.claim, live.slot, &record.spec));
+        point(Point::ReleaseLifted);
         self.slots.give_back(live.slot);
-        self.save(record)
+        self.save(record)?;
+        point(Point::ReleaseRecorded);
+        Ok(())
     }
 
     pub(crate) fn save(&self, record: &Record) -> Result<(), RunnerError> {
@@ -313,9 +351,13 @@ impl Inner {
 
     fn remove_files(&self, id: SandboxId) -> Result<(), RunnerError> {
         self.host.disks.remove(&id.to_string()).map_err(refine)?;
+        point(Point::DestroyDisk);
         match std::fs::remove_dir_all(self.host.config.layout.sandbox(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(internal("removal of the sandbox")(error)),
-            _ => Ok(()),
+            _ => {
+                point(Point::DestroyFiles);
+                Ok(())
+            }
         }
     }
 }
@@ -328,11 +370,11 @@ enum Disk {
 }
 
 /// The kernel lets go of a cgroup shortly after its last process was reaped, and says so to nobody on version 1.
-async fn remove_cgroup(cgroup: sebring_runtime::cgroup::Cgroup, id: SandboxId) {
+pub(crate) async fn remove_cgroup(cgroup: sebring_runtime::cgroup::Cgroup, id: SandboxId) {
     let mut pause = Duration::from_millis(1);
     loop {
         match cgroup.remove() {
-            Ok(()) => return,
+            Ok(()) => return point(Point::ReleaseCgroup),
             Err(error) if pause > Duration::from_secs(5) => {
                 return tracing::warn!(sandbox_id = %id, %error, "cgroup stays until the next start of the server");
             }
@@ -380,7 +422,7 @@ impl Runner for LocalRunner {
         self.0.host.snapshots.list().map_err(|error| RunnerError::Internal(error.to_string()))
     }
 
-    async fn inventory(&self) -> Vec<(SandboxId, Observed)> {
+    async fn inventory(&self) -> Vec<Held> {
         self.0.found.clone()
     }
 

@@ -47,6 +47,8 @@ impl Sandbox {
 pub(crate) struct Live {
     process: Process,
     pub slot: u16,
+    /// Where its disk is attached.
+    pub loop_device: Option<u32>,
     /// Somebody asked for its end.
     asked: AtomicBool,
     exit: watch::Sender<Option<Ended>>,
@@ -57,8 +59,13 @@ pub(crate) struct Live {
 pub(crate) struct Ended(pub Option<Exit>);
 
 impl Live {
-    pub fn new(process: Process, slot: u16) -> Arc<Self> {
-        Arc::new(Self { process, slot, asked: AtomicBool::new(false), exit: watch::Sender::new(None) })
+    pub fn new(process: Process, slot: u16, loop_device: Option<u32>) -> Arc<Self> {
+        Arc::new(Self { process, slot, loop_device, asked: AtomicBool::new(false), exit: watch::Sender::new(None) })
+    }
+
+    /// Of the agent, in our pid namespace.
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
     }
 
     /// Waits for the end of the process and reaps it. One task does this for each agent; the others use [`Self::ended`].

@@ -4,9 +4,11 @@
 //! back rests while the kernel still tears its old network namespace down.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use sebring_fault::{Point, point};
 use sebring_network::Claim;
 use sebring_runtime::RuntimeError;
 use sebring_runtime::link::{Address, Linker};
@@ -42,13 +44,18 @@ struct Numbers {
 #[derive(Debug)]
 pub(crate) struct Slots {
     numbers: Arc<Numbers>,
+    /// How many there are in all, and how many sandboxes have.
+    total: usize,
+    taken: AtomicUsize,
     prepared: tokio::sync::Mutex<mpsc::Receiver<Slot>>,
 }
 
 impl Slots {
-    /// `in_use` are those of adopted sandboxes.
-    pub fn start(claim: Claim, ward: Arc<Ward>, ahead: usize, in_use: &[u16]) -> Self {
-        let free = (FIRST..=LAST).filter(|number| !in_use.contains(number)).collect();
+    /// `in_use` are those of adopted sandboxes; no more than `limit` are used at once, those included.
+    pub fn start(claim: Claim, ward: Arc<Ward>, ahead: usize, in_use: &[u16], limit: usize) -> Self {
+        let total = limit.min(usize::from(LAST - FIRST) + 1);
+        let free = (FIRST..=LAST).filter(|number| !in_use.contains(number)).take(total.saturating_sub(in_use.len()));
+        let free = free.collect();
         let numbers = Arc::new(Numbers { free: Mutex::new(free), given_back: Condvar::new() });
         let (sender, receiver) = mpsc::channel(ahead.max(1));
         let refill = Refill { claim, ward, mtu: claim.packet_size(), numbers: numbers.clone(), sender };
@@ -56,25 +63,31 @@ impl Slots {
         if let Err(error) = spawned {
             tracing::error!(%error, "no thread to prepare namespaces on: nothing can be started");
         }
-        Self { numbers, prepared: tokio::sync::Mutex::new(receiver) }
+        Self { numbers, total, taken: AtomicUsize::new(in_use.len()), prepared: tokio::sync::Mutex::new(receiver) }
     }
 
     /// The next slot; waits a little when many are asked for at once.
     pub async fn take(&self) -> Result<Slot, RunnerError> {
-        let next = async { self.prepared.lock().await.recv().await };
-        match tokio::time::timeout(PATIENCE, next).await {
-            Ok(Some(slot)) => Ok(slot),
-            Ok(None) => Err(RunnerError::Internal("the preparation of namespaces has ended".into())),
-            Err(_) if self.numbers.lock().is_empty() => Err(RunnerError::Exhausted(format!(
+        if self.taken.fetch_add(1, Ordering::AcqRel) >= self.total {
+            self.taken.fetch_sub(1, Ordering::AcqRel);
+            return Err(RunnerError::Exhausted(format!(
                 "all {} places for running sandboxes of this runner are taken: stop or delete some",
-                LAST - FIRST + 1
-            ))),
-            Err(_) => Err(RunnerError::Exhausted("no network could be prepared in time: try again".into())),
+                self.total
+            )));
         }
+        let next = async { self.prepared.lock().await.recv().await };
+        let error = match tokio::time::timeout(PATIENCE, next).await {
+            Ok(Some(slot)) => return Ok(slot),
+            Ok(None) => RunnerError::Internal("the preparation of namespaces has ended".into()),
+            Err(_) => RunnerError::Exhausted("no network could be prepared in time: try again".into()),
+        };
+        self.taken.fetch_sub(1, Ordering::AcqRel);
+        Err(error)
     }
 
     /// Gives a number back; its namespaces must have no process any more.
     pub fn give_back(&self, number: u16) {
+        self.taken.fetch_sub(1, Ordering::AcqRel);
         self.numbers.lock().push_back(number);
         self.numbers.given_back.notify_one();
     }
@@ -141,6 +154,7 @@ impl Refill {
 
     fn prepare(&self, linker: &Linker, number: u16) -> Result<Slot, RuntimeError> {
         let namespaces = Namespaces::prepare(ids(self.claim, number), &self.ward)?;
+        point(Point::SlotNamespaces);
         let address = Address {
             interface: format!("{}{number}", self.claim.interface_prefix()),
             sandbox: self.claim.subnet.address(number),
@@ -148,6 +162,7 @@ impl Refill {
             mtu: self.mtu,
         };
         linker.connect(std::os::fd::AsFd::as_fd(&namespaces.net), &address)?;
+        point(Point::SlotConnected);
         Ok(Slot { number, namespaces, address })
     }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sebring_fault::{Point, point};
 use sebring_runtime::RuntimeError;
 use sebring_runtime::disk::{Disks, MountedDisk};
 use sebring_types::{Resources, SandboxId};
 use tokio::sync::mpsc;
 
-const PREFIX: &str = "spare-";
+/// Begins the names of disks that are nobody's yet.
+pub(crate) const PREFIX: &str = "spare-";
 /// After a failure: a full disk is not freed in an instant, and nobody tells when it is.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -21,7 +23,9 @@ struct Spare {
 
 fn make(disks: &Disks, name: &str, gib: u32) -> Result<MountedDisk, RuntimeError> {
     disks.create(name, gib)?;
-    let disk = disks.mount(name, None)?;
+    point(Point::SpareCreated);
+    let disk = disks.mount(name, gib, None)?;
+    point(Point::SpareMounted);
     disks.warm(&disk)?;
     Ok(disk)
 }
@@ -35,13 +39,8 @@ pub(crate) struct Spares {
 }
 
 impl Spares {
-    /// Removes the spares of an earlier server and starts to make new ones on a thread of its own.
-    pub fn start(disks: Arc<Disks>, ahead: usize) -> Result<Self, RuntimeError> {
-        for name in sebring_runtime::Context::step(disks.list(), "list of disks")? {
-            if name.starts_with(PREFIX) {
-                disks.remove(&name)?;
-            }
-        }
+    /// Starts to make spares on a thread of its own; those of an earlier server must be gone.
+    pub fn start(disks: Arc<Disks>, ahead: usize) -> Self {
         let size = Resources::default().disk;
         let (sender, receiver) = mpsc::channel(ahead.max(1));
         let maker = disks.clone();
@@ -69,7 +68,7 @@ impl Spares {
         if let Err(error) = spawned {
             tracing::warn!(%error, "no thread to make spare disks on");
         }
-        Ok(Self { disks, size, ready: std::sync::Mutex::new(receiver) })
+        Self { disks, size, ready: std::sync::Mutex::new(receiver) }
     }
 
     /// A new disk for a sandbox, mounted.
@@ -84,7 +83,7 @@ impl Spares {
             }
         }
         self.disks.create(&name, gib)?;
-        let mounted = self.disks.mount(&name, None);
+        let mounted = self.disks.mount(&name, gib, None);
         if mounted.is_err() {
             self.disks.remove(&name)?;
         }

@@ -125,6 +125,26 @@ pub fn remove_gateway(address: Ipv4Addr) -> Result<(), RuntimeError> {
     }
 }
 
+/// The names of all interfaces of this network namespace.
+pub fn names() -> io::Result<Vec<String>> {
+    std::fs::read_dir("/sys/class/net")?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// Removes a pair of interfaces by the host's end; it may be gone already. Waits for other CPUs, tens of milliseconds.
+pub fn remove(name: &str) -> Result<(), RuntimeError> {
+    let step = || format!("removal of interface {name}");
+    let index = match interface_index(name) {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
+        other => other.step(step())?,
+    };
+    let mut batch = Batch::default();
+    batch.delete_link(index);
+    match Socket::open().and_then(|socket| socket.send(&batch)) {
+        Err(error) if error.raw_os_error() != Some(libc::ENODEV) => Err(RuntimeError::new(step(), error)),
+        _ => Ok(()),
+    }
+}
+
 fn interface_index(name: &str) -> io::Result<i32> {
     let name = std::ffi::CString::new(name)?;
     // SAFETY: the name is a C string.

@@ -68,6 +68,10 @@ impl Batch {
         self.message(libc::RTM_NEWLINK, 0, |m| m.interface(index, libc::IFF_UP as u32, libc::IFF_UP as u32));
     }
 
+    pub fn delete_link(&mut self, index: i32) {
+        self.message(libc::RTM_DELLINK, 0, |m| m.interface(index, 0, 0));
+    }
+
     /// Gives an interface one address of its own, with no network around it.
     pub fn add_address(&mut self, index: i32, address: Ipv4Addr) {
         self.message(libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_REPLACE, |m| {

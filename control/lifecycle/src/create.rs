@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sebring_events::EventKind;
+use sebring_fault::{Point, point};
 use sebring_store::{Sandbox, Secret, now};
 use sebring_types::runner::SandboxSpec;
 use sebring_types::{DesiredState, NetworkSettings, OrganizationId, Resources, SandboxId, SandboxState};
@@ -62,9 +63,15 @@ impl Lifecycle {
                 other => other.into(),
             });
         }
+        point(Point::CreateInserted);
         self.publish(&sandbox, EventKind::Created);
         match self.ask(Action::Create, |runner| async move { runner.create(spec).await }).await {
-            Ok(()) => self.enter(&sandbox, Action::Create, SandboxState::Started, None).await,
+            Ok(()) => {
+                point(Point::CreateMade);
+                let started = self.enter(&sandbox, Action::Create, SandboxState::Started, None).await?;
+                point(Point::CreateStarted);
+                Ok(started)
+            }
             Err(error) => {
                 tracing::warn!(sandbox_id = %sandbox.id, %error, "sandbox could not be created");
                 self.undo(&sandbox, &error).await?;
@@ -81,6 +88,7 @@ impl Lifecycle {
             Err(Error::Overtaken(_)) => return Ok(()),
             Err(error) => return Err(error),
         };
+        point(Point::CreateUndone);
         if matches!(error, Error::TooSlow { .. }) {
             self.destroy_in_background(destroying);
             return Ok(());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sebring_fault::{Point, point};
 use sebring_store::Sandbox;
 use sebring_types::{OrganizationId, SandboxId, SandboxState};
 use tokio::time::{sleep, timeout};
@@ -21,6 +22,7 @@ impl Lifecycle {
         let lifecycle = self.clone();
         let mark = async move {
             let destroying = lifecycle.mark(id).await?;
+            point(Point::DestroyMarked);
             if let Some(begun) = destroying.begun {
                 lifecycle.destroy_in_background(begun);
             }
@@ -67,7 +69,10 @@ impl Lifecycle {
             let _ended = timeout(self.longest(), Arc::clone(&live.turn).lock_owned()).await;
             self.destroy_on_runner(sandbox.id).await?;
         }
-        self.forget(sandbox).await
+        point(Point::DestroyDone);
+        self.forget(sandbox).await?;
+        point(Point::DestroyForgotten);
+        Ok(())
     }
 
     /// Several attempts with growing pauses between them.

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use sebring_events::EventKind;
+use sebring_fault::{Point, point};
 use sebring_store::{Sandbox, now};
 use sebring_types::runner::{Observation, StopMode};
 use sebring_types::{SandboxId, SandboxState};
@@ -71,6 +72,7 @@ impl Lifecycle {
         if turn.sandbox.state != SandboxState::Started || self.parts.runner.connect(id).await.is_ok() {
             return Ok(());
         }
+        point(Point::ExitObserved);
         let reason = Some(reason).filter(|reason| !reason.is_empty());
         self.enter(&turn.sandbox, Action::Stop, SandboxState::Stopped, reason).await?;
         Ok(())

@@ -1,5 +1,6 @@
 //! Start and stop.
 
+use sebring_fault::{Point, point};
 use sebring_store::Sandbox;
 use sebring_types::runner::StopMode;
 use sebring_types::{OrganizationId, SandboxId, SandboxState};
@@ -25,8 +26,10 @@ impl Lifecycle {
             Step::Refuse => return Err(Error::WrongState { action: Action::Start, state }),
             Step::Enter(to) => self.enter(&turn.sandbox, Action::Start, to, None).await?,
         };
+        point(Point::StartMarked);
         match self.ask(Action::Start, |runner| async move { runner.start(id).await }).await {
             Ok(()) => {
+                point(Point::StartMade);
                 if let Some(live) = self.live(id) {
                     live.activity.touch();
                 }
@@ -76,6 +79,7 @@ impl Lifecycle {
             Step::Refuse => return Err(Error::WrongState { action: Action::Stop, state }),
             Step::Enter(to) => self.enter(&turn.sandbox, Action::Stop, to, None).await?,
         };
+        point(Point::StopMarked);
         if let Some(begun) = begun {
             // Nobody waits for a stop that a timer began or whose client hung up.
             let _ = begun.send(stopping.clone());
@@ -87,7 +91,10 @@ impl Lifecycle {
     pub(crate) async fn finish_stop(&self, stopping: &Sandbox, mode: StopMode) -> Result<Sandbox, Error> {
         let id = stopping.id;
         match self.ask(Action::Stop, |runner| async move { runner.stop(id, mode).await }).await {
-            Ok(()) => self.enter(stopping, Action::Stop, SandboxState::Stopped, None).await,
+            Ok(()) => {
+                point(Point::StopDone);
+                self.enter(stopping, Action::Stop, SandboxState::Stopped, None).await
+            }
             Err(error) => {
                 tracing::warn!(sandbox_id = %id, %error, "sandbox could not be stopped");
                 self.enter(stopping, Action::Stop, SandboxState::Error, Some(error.to_string())).await?;

@@ -10,13 +10,17 @@
 //! | any other | stopped | `stopped`; with a reason if it was to run |
 //! | any other | nothing | `error` |
 //! | nothing | any | destroyed on the runner |
+//!
+//! A change that was cut off between the two: of the sizes the runner's are right, for a disk can't shrink; what the
+//! sandbox may reach is what the store says.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use sebring_events::Events;
+use sebring_fault::{Point, point};
 use sebring_store::{Sandbox, Store};
-use sebring_types::runner::{Observed, StopMode};
+use sebring_types::runner::{Held, Observed, StopMode};
 use sebring_types::{DesiredState, Runner, SandboxId, SandboxState};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -74,23 +78,49 @@ impl Lifecycle {
     }
 
     async fn reconcile(&self) -> Result<(), Error> {
-        let mut held: HashMap<_, _> = self.parts.runner.inventory().await.into_iter().collect();
+        let held = self.parts.runner.inventory().await;
+        let mut held: HashMap<_, _> = held.into_iter().map(|held| (held.id, held)).collect();
         let sandboxes = self.parts.store.sandboxes().all().await?;
         let parents = links::parents(&sandboxes);
         // All of them first: the end of one may be the end of others.
         for sandbox in &sandboxes {
             self.parts.table.of(sandbox);
         }
-        for sandbox in sandboxes {
-            let observed = held.remove(&sandbox.id);
+        for mut sandbox in sandboxes {
+            point(Point::SettleFound);
+            let found = held.remove(&sandbox.id);
+            if let Some(found) = &found {
+                self.agree(&mut sandbox, found).await?;
+            }
             if sandbox.linked_to.is_some_and(|parent| !parents.contains(&parent)) {
                 self.settle_unwanted(sandbox).await?;
             } else {
-                self.settle(sandbox, observed).await?;
+                self.settle(sandbox, found.map(|found| found.observed)).await?;
             }
         }
         for id in held.into_keys() {
             self.destroy_stray(id);
+        }
+        Ok(())
+    }
+
+    /// Completes a change of a sandbox's sizes or network that was cut off.
+    async fn agree(&self, sandbox: &mut Sandbox, found: &Held) -> Result<(), Error> {
+        let id = sandbox.id;
+        if found.resources != sandbox.resources
+            && let Some(changed) = self.parts.store.sandboxes().resize(id, found.resources).await?
+        {
+            tracing::info!(sandbox_id = %id, "an interrupted resize was completed");
+            *sandbox = changed;
+        }
+        let egress = sandbox.network.egress();
+        if found.egress != egress {
+            tracing::info!(sandbox_id = %id, "an interrupted change of the network is undone");
+            if let Err(error) =
+                self.ask(Action::Confine, |runner| async move { runner.set_egress(id, egress).await }).await
+            {
+                tracing::error!(sandbox_id = %id, %error, "the sandbox's network is not as the store says");
+            }
         }
         Ok(())
     }

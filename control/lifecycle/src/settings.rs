@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use sebring_fault::{Point, point};
 use sebring_store::sandboxes::Setting;
 use sebring_store::{Sandbox, Secret, now};
 use sebring_types::{NetworkSettings, OrganizationId, Resources, SandboxId, SandboxState};
@@ -69,6 +70,7 @@ impl Lifecycle {
         // The runner first: what the store says must be in force.
         let egress = network.egress();
         self.ask(Action::Confine, |runner| async move { runner.set_egress(id, egress).await }).await?;
+        point(Point::ConfineDone);
         let changed = self.parts.store.sandboxes().set(id, Setting::Network(network)).await?;
         self.changed(changed, &id.to_string())
     }
@@ -94,6 +96,7 @@ impl Lifecycle {
                 disk: disk.unwrap_or(before.disk),
             };
             lifecycle.ask(Action::Resize, |runner| async move { runner.resize(id, resources).await }).await?;
+            point(Point::ResizeDone);
             let changed = lifecycle.parts.store.sandboxes().resize(id, resources).await?;
             lifecycle.changed(changed, &id.to_string())
         };

@@ -2,8 +2,8 @@
 
 use sebring_store::Sandbox;
 use sebring_testing::{Call, MemoryRunner, Rig};
-use sebring_types::runner::Observed;
-use sebring_types::{DesiredState, SandboxId, SandboxState};
+use sebring_types::runner::{Egress, Observed};
+use sebring_types::{DesiredState, Resources, SandboxId, SandboxState};
 
 struct Case {
     state: SandboxState,
@@ -75,4 +75,24 @@ async fn what_nobody_remembers_is_destroyed() {
     rig.lifecycle.shutdown(std::time::Duration::from_secs(10)).await;
     assert_eq!(rig.runner.held(stray), None);
     assert_eq!(rig.runner.count(Call::Destroy), 1);
+}
+
+/// The server ended after the runner had changed and before the store knew.
+#[tokio::test]
+async fn a_change_that_was_cut_off() {
+    let before = Rig::new().await;
+    let sandbox = before.sandbox().await;
+    let larger = Resources { disk: sandbox.resources.disk + 2, ..sandbox.resources };
+    let mut spec = before.runner.spec(sandbox.id).expect("created");
+    spec.resources = larger;
+    spec.egress = Egress::Closed;
+    let runner = MemoryRunner::new(axum::Router::new());
+    runner.hold_as(spec, Observed::Running);
+    let rig = Rig::start(runner, async |store, organization| {
+        store.sandboxes().insert(&Sandbox { organization, ..sandbox.clone() }).await.expect("written");
+    })
+    .await;
+    let found = rig.store.sandboxes().get(sandbox.id).await.expect("read").expect("there");
+    assert_eq!((found.state, found.resources), (SandboxState::Started, larger));
+    assert_eq!(rig.runner.spec(sandbox.id).expect("held").egress, Egress::Open);
 }

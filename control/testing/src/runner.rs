@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
-use sebring_types::runner::{AgentStream, Egress, Observation, Observed, SandboxSpec, StopMode};
+use sebring_types::runner::{AgentStream, Egress, Held, Observation, Observed, SandboxSpec, StopMode};
 use sebring_types::{Resources, Runner, RunnerError, SandboxId, SnapshotId, SnapshotManifest};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
@@ -79,6 +79,12 @@ impl MemoryRunner {
         self.state().held.insert(id, observed);
     }
 
+    /// Puts a sandbox there with all that a runner knows of it.
+    pub fn hold_as(&self, spec: SandboxSpec, observed: Observed) {
+        self.hold(spec.id, observed);
+        self.state().specs.insert(spec.id, spec);
+    }
+
     /// What a sandbox was created with.
     pub fn spec(&self, id: SandboxId) -> Option<SandboxSpec> {
         self.state().specs.get(&id).cloned()
@@ -139,8 +145,15 @@ impl Runner for MemoryRunner {
         Ok(vec![self.snapshot.clone()])
     }
 
-    async fn inventory(&self) -> Vec<(SandboxId, Observed)> {
-        self.state().held.iter().map(|(id, observed)| (*id, *observed)).collect()
+    async fn inventory(&self) -> Vec<Held> {
+        let state = self.state();
+        let held = |(id, observed): (&SandboxId, &Observed)| {
+            let spec = state.specs.get(id);
+            let resources = spec.map_or_else(Resources::default, |spec| spec.resources);
+            let egress = spec.map_or(Egress::Open, |spec| spec.egress.clone());
+            Held { id: *id, observed: *observed, resources, egress }
+        };
+        state.held.iter().map(held).collect()
     }
 
     async fn create(&self, spec: SandboxSpec) -> Result<(), RunnerError> {

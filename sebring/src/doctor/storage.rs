@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sebring_runtime::mounts::{self, Layers};
@@ -23,7 +24,10 @@ pub(super) fn look(data_dir: &Path, root: bool) -> Vec<Finding> {
     let mut findings = vec![space(&place)];
     if root {
         match Scratch::new(&place) {
-            Ok(scratch) => findings.extend([overlay(&scratch.0), disks(&scratch.0)]),
+            Ok(scratch) => {
+                findings.extend([overlay(&scratch.0), disks(&scratch.0)]);
+                findings.extend(pool(data_dir));
+            }
             Err(error) => {
                 let found = format!("can't write to {}: {error}", place.display());
                 findings.push(Finding::missing("data directory", found, "choose another with --data-dir"));
@@ -102,6 +106,23 @@ fn disks(scratch: &Path) -> Finding {
         "creating takes about a millisecond longer; snapshots and forks will copy all data",
         "apt-get install xfsprogs, on a kernel with xfs; or put the data directory on xfs or btrfs",
     )
+}
+
+/// The pool of a server that has run here.
+fn pool(data_dir: &Path) -> Option<Finding> {
+    const NAME: &str = "disk pool";
+    let meta = fs::metadata(data_dir.join("pool.img")).ok()?;
+    let below = rustix::fs::statvfs(data_dir).ok()?;
+    let found = format!("{} GB taken of {} GB", meta.blocks() * 512 / GB, meta.len() / GB);
+    Some(match meta.len() >= below.f_blocks * below.f_frsize {
+        true => Finding::ok(NAME, found),
+        false => Finding::limited(
+            NAME,
+            format!("{found}; the file system it lies on has grown"),
+            "what was added is not used",
+            "start the server again: the pool grows then",
+        ),
+    })
 }
 
 fn can_reflink(dir: &Path) -> bool {

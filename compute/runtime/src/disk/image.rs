@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
-use rustix::fs::SeekFrom as Sparse;
+use rustix::fs::{FlockOperation, SeekFrom as Sparse};
+use sebring_fault::Point;
 
 use super::Mode;
 use crate::error::{Context, RuntimeError};
@@ -50,14 +51,39 @@ pub(super) fn can_reflink(dir: &Path) -> bool {
     result.is_ok()
 }
 
+/// Makes an image fit to be mounted as one of `gib` GiB; it must not be attached.
+///
+/// One that was not unmounted (the host went down while the sandbox ran) is repaired: our images have no journal (each
+/// would cost a kernel thread). One whose growth was interrupted is grown.
+pub(super) fn make_ready(path: &Path, file: &File, gib: u32) -> Result<(), RuntimeError> {
+    let lock = lock(path)?;
+    let found = Superblock::read(path).step("state of the disk image")?;
+    if found.bytes < u64::from(gib) << 30 {
+        tracing::warn!(image = %path.display(), "the growth of a disk was interrupted: going on with it");
+        return grow_locked(path, file, gib, &lock);
+    }
+    if !found.clean {
+        tracing::warn!(image = %path.display(), "disk was not unmounted cleanly: checking it");
+        check(path, &lock)?;
+    }
+    Ok(())
+}
+
 /// Grows the file, then the file system in it. Repeated after an interruption it goes on.
 pub(super) fn grow(path: &Path, file: &File, gib: u32) -> Result<(), RuntimeError> {
+    grow_locked(path, file, gib, &lock(path)?)
+}
+
+fn grow_locked(path: &Path, file: &File, gib: u32, lock: &File) -> Result<(), RuntimeError> {
     let length = u64::from(gib) << 30;
     if file.metadata().step("size of the disk image")?.len() < length {
         file.set_len(length).step("growth of the disk image")?;
     }
-    check(path)?;
-    let output = Command::new("resize2fs").arg(path).output().step("growth of the file system (package e2fsprogs)")?;
+    sebring_fault::point(Point::GrowLengthened);
+    check(path, lock)?;
+    sebring_fault::point(Point::GrowChecked);
+    let output =
+        run(Command::new("resize2fs").arg(path), lock).step("growth of the file system (package e2fsprogs)")?;
     if output.status.success() {
         return Ok(());
     }
@@ -65,19 +91,21 @@ pub(super) fn grow(path: &Path, file: &File, gib: u32) -> Result<(), RuntimeErro
     Err(RuntimeError::new("growth of the file system", io::Error::other(message)))
 }
 
-/// Repairs an image that was not unmounted: the host went down while the sandbox ran.
-///
-/// Our images have no journal (each would cost a kernel thread), so they must be checked instead.
-pub(super) fn check_if_dirty(image: &Path) -> Result<(), RuntimeError> {
-    if is_clean(image).step("state of the disk image")? {
-        return Ok(());
-    }
-    tracing::warn!(image = %image.display(), "disk was not unmounted cleanly: checking it");
-    check(image)
+/// Waits for a program that an earlier server started on this image and that outlived it. The loop device keeps what it
+/// was attached by open, so the lock has an open file of its own.
+fn lock(path: &Path) -> Result<File, RuntimeError> {
+    let file = File::open(path).step("disk image of the sandbox")?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive).step("lock of the disk image")?;
+    Ok(file)
 }
 
-fn check(image: &Path) -> Result<(), RuntimeError> {
-    let output = Command::new("e2fsck").args(["-f", "-y"]).arg(image).output().step("check of the disk image")?;
+/// Runs a program that holds the lock to its end, should this server end before it.
+pub(super) fn run(command: &mut Command, lock: &File) -> io::Result<Output> {
+    command.stdin(Stdio::from(lock.try_clone()?)).output()
+}
+
+fn check(image: &Path, lock: &File) -> Result<(), RuntimeError> {
+    let output = run(Command::new("e2fsck").args(["-f", "-y"]).arg(image), lock).step("check of the disk image")?;
     match output.status.code() {
         // 0: clean; 1: errors corrected (e2fsck(8)).
         Some(0 | 1) => Ok(()),
@@ -88,12 +116,22 @@ fn check(image: &Path) -> Result<(), RuntimeError> {
     }
 }
 
-/// `s_state` of the superblock (ext4 disk layout): bit 0 says that it was unmounted.
-fn is_clean(image: &Path) -> io::Result<bool> {
-    const STATE: u64 = 1024 + 0x3a;
-    let mut file = File::open(image)?;
-    file.seek(SeekFrom::Start(STATE))?;
-    let mut state = [0; 2];
-    file.read_exact(&mut state)?;
-    Ok(u16::from_le_bytes(state) & 1 == 1)
+/// What the superblock says (kernel documentation, filesystems/ext4/globals).
+struct Superblock {
+    /// It was unmounted: bit 0 of `s_state`.
+    clean: bool,
+    /// `s_blocks_count_lo`; our images are far below 2^32 blocks of 4 KiB.
+    bytes: u64,
+}
+
+impl Superblock {
+    fn read(image: &Path) -> io::Result<Self> {
+        let mut file = File::open(image)?;
+        file.seek(SeekFrom::Start(1024))?;
+        let mut block = [0; 0x3c];
+        file.read_exact(&mut block)?;
+        let blocks = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
+        let state = u16::from_le_bytes([block[0x3a], block[0x3b]]);
+        Ok(Self { clean: state & 1 == 1, bytes: u64::from(blocks) * 4096 })
+    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
 const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
+const LOOP_SET_CAPACITY: libc::Ioctl = 0x4c07;
 const LOOP_GET_STATUS64: libc::Ioctl = 0x4c05;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const LO_FLAGS_DIRECT_IO: u32 = 16;
@@ -46,7 +47,7 @@ struct Config {
 pub(super) struct LoopDevice {
     number: u32,
     /// Keeps it attached until it is mounted.
-    _file: File,
+    file: File,
 }
 
 impl LoopDevice {
@@ -56,6 +57,15 @@ impl LoopDevice {
 
     pub fn path(&self) -> String {
         path(self.number).to_string_lossy().into_owned()
+    }
+
+    /// Becomes as large as its file is now.
+    pub fn take_size(&self) -> io::Result<()> {
+        // SAFETY: the request takes no argument.
+        match unsafe { libc::ioctl(self.file.as_raw_fd(), LOOP_SET_CAPACITY) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Attaches a file to a free device, past the page cache where the file system can.
@@ -70,7 +80,7 @@ impl LoopDevice {
             let number = number as u32;
             let device = open(number)?;
             match configure(&device, file) {
-                Ok(()) => return Ok(Self { number, _file: device }),
+                Ok(()) => return Ok(Self { number, file: device }),
                 // Somebody else was faster with this one.
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
                 Err(error) => return Err(error),
@@ -86,7 +96,7 @@ impl LoopDevice {
         // SAFETY: info has the layout that the request fills in.
         let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, &raw mut info) };
         let meta = file.metadata().ok()?;
-        (result == 0 && info.inode == meta.ino() && info.device == meta.dev()).then_some(Self { number, _file: device })
+        (result == 0 && info.inode == meta.ino() && info.device == meta.dev()).then_some(Self { number, file: device })
     }
 
     /// Searches all devices for one that is attached to this file.

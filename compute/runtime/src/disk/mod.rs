@@ -13,6 +13,7 @@
 mod image;
 mod loop_device;
 mod pool;
+mod room;
 mod template;
 
 use std::fs::File;
@@ -23,6 +24,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context, RuntimeError};
 use crate::mounts;
 use loop_device::LoopDevice;
+pub use room::{Room, Usage};
+pub use template::Template;
 
 /// How layers are stored; chosen when the server starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct Disks {
     mode: Mode,
     /// Holds `disks/` and `templates/`.
     root: PathBuf,
+    /// On the file system that the root, or the pool that holds it, lies on.
+    data_dir: PathBuf,
 }
 
 /// A mounted layer: a detached mount with the directories `u` and `w`.
@@ -62,7 +67,7 @@ impl Disks {
         for dir in ["disks", "templates"] {
             std::fs::create_dir_all(root.join(dir)).step("creation of the disk directories")?;
         }
-        Ok(Self { mode, root })
+        Ok(Self { mode, root, data_dir: data_dir.to_owned() })
     }
 
     pub fn mode(&self) -> Mode {
@@ -93,8 +98,8 @@ impl Disks {
         std::fs::rename(self.path(from), self.path(to)).step("new name of a disk")
     }
 
-    /// Mounts a layer. `last_device` is where it was attached last, if that is known: it may still be.
-    pub fn mount(&self, name: &str, last_device: Option<u32>) -> Result<MountedDisk, RuntimeError> {
+    /// Mounts a layer of `gib` GiB. `last_device` is where it was attached last, if that is known: it may still be.
+    pub fn mount(&self, name: &str, gib: u32, last_device: Option<u32>) -> Result<MountedDisk, RuntimeError> {
         let path = self.path(name);
         if self.mode == Mode::Directory {
             return Ok(MountedDisk { mount: mounts::clone_tree(&path)?, loop_device: None });
@@ -103,7 +108,7 @@ impl Disks {
         let device = match last_device.and_then(|number| LoopDevice::still_attached(number, &file)) {
             Some(device) => device,
             None => {
-                image::check_if_dirty(&path)?;
+                image::make_ready(&path, &file, gib)?;
                 LoopDevice::attach(&file).step("loop device for the disk image")?
             }
         };
@@ -165,6 +170,16 @@ impl Disks {
             }
         }
         Ok(names)
+    }
+
+    /// Templates that are made once more when they are asked for: sizes, and what an interrupted making left.
+    pub fn templates(&self) -> io::Result<Vec<Template>> {
+        template::list(&self.root.join("templates"))
+    }
+
+    /// Removes a template, or what was to become one.
+    pub fn remove_template(&self, template: &Template) -> io::Result<()> {
+        template.remove(&self.root.join("templates"))
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -6,6 +6,10 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::FlockOperation;
+use sebring_fault::{Point, point};
+
+use super::image;
 use super::loop_device::LoopDevice;
 use crate::error::{Context, RuntimeError};
 use crate::mounts;
@@ -27,24 +31,53 @@ pub(super) fn open(data_dir: &Path) -> Result<PathBuf, RuntimeError> {
     let path = data_dir.join("pool");
     std::fs::create_dir_all(&path).step("directory of the disk pool")?;
     mounts::attach(mount.as_fd(), &path).step("attachment of the disk pool")?;
+    if let Err(error) = follow(data_dir, &file, &device, &path) {
+        tracing::warn!(%error, "the disk pool stays smaller than the file system it lies on");
+    }
     Ok(path)
 }
 
 /// As large as the file system it lies on: being sparse it takes only what is used.
-fn make(data_dir: &Path, image: &Path) -> io::Result<()> {
+fn wanted(data_dir: &Path) -> io::Result<u64> {
     let host = rustix::fs::statvfs(data_dir)?;
-    let size = (host.f_blocks * host.f_frsize).max(1 << 30);
-    let new = data_dir.join("pool.new");
-    let file = File::create(&new)?;
-    file.set_len(size)?;
-    let output = Command::new("mkfs.xfs")
-        .args(["-q", "-K", "-f", "-m", "reflink=1", "-s", "size=4096"])
-        .arg(&new)
+    Ok((host.f_blocks * host.f_frsize).max(1 << 30))
+}
+
+/// Grows the pool when the file system it lies on has grown; sandboxes may use it meanwhile.
+fn follow(data_dir: &Path, file: &File, device: &LoopDevice, pool: &Path) -> io::Result<()> {
+    let (size, wanted) = (file.metadata()?.len(), wanted(data_dir)?);
+    if wanted <= size {
+        return Ok(());
+    }
+    file.set_len(wanted)?;
+    device.take_size()?;
+    let output = Command::new("xfs_growfs")
+        .args(["-d"])
+        .arg(pool)
         .output()
+        .map_err(|error| io::Error::new(error.kind(), format!("xfs_growfs (package xfsprogs): {error}")))?;
+    if !output.status.success() {
+        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    tracing::info!(from = size, to = wanted, "disk pool grown");
+    Ok(())
+}
+
+fn make(data_dir: &Path, path: &Path) -> io::Result<()> {
+    let size = wanted(data_dir)?;
+    let new = data_dir.join("pool.new");
+    let file = File::options().write(true).create(true).truncate(false).open(&new)?;
+    // An earlier server's mkfs may have outlived it.
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+    file.set_len(0)?;
+    file.set_len(size)?;
+    let mut mkfs = Command::new("mkfs.xfs");
+    let output = image::run(mkfs.args(["-q", "-K", "-f", "-m", "reflink=1", "-s", "size=4096"]).arg(&new), &file)
         .map_err(|error| io::Error::new(error.kind(), format!("mkfs.xfs (package xfsprogs): {error}")))?;
     if !output.status.success() {
         let _ = std::fs::remove_file(&new);
         return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    std::fs::rename(&new, image)
+    point(Point::PoolMade);
+    std::fs::rename(&new, path)
 }

@@ -1,0 +1,107 @@
+//! The points.
+
+macro_rules! points {
+    ($($(#[$doc:meta])* $point:ident = $name:literal,)*) => {
+        /// A step after which a crash leaves something behind; the names say what was just done.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Point {
+            $($(#[$doc])* $point,)*
+        }
+
+        impl Point {
+            /// Every point of the program.
+            pub const ALL: &'static [Self] = &[$(Self::$point,)*];
+
+            /// As tests call it.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$point => $name,)*
+                }
+            }
+        }
+    };
+}
+
+points! {
+    // The start of a server.
+    HostLocked = "host.locked",
+    HostClaimed = "host.claimed",
+    /// A new pool, not yet under its name.
+    PoolMade = "pool.made",
+    HostDisks = "host.disks",
+    /// The agent's program, not yet under its name.
+    AgentWritten = "agent.written",
+    HostPrepared = "host.prepared",
+    /// One sandbox's record agrees with what runs.
+    AdoptSettled = "adopt.settled",
+    /// One half-made sandbox's cgroups are gone.
+    AdoptCleared = "adopt.cleared",
+    /// The same one's disk is gone.
+    AdoptDisk = "adopt.disk",
+    AdoptSwept = "adopt.swept",
+    PolicyInstalled = "policy.installed",
+    /// One sandbox's state in the store is being made to agree with the runner.
+    SettleFound = "settle.found",
+
+    // What is prepared ahead.
+    SlotNamespaces = "slot.namespaces",
+    SlotConnected = "slot.connected",
+    SpareCreated = "spare.created",
+    SpareMounted = "spare.mounted",
+    /// The tree that a new template gets.
+    TemplateTree = "template.tree",
+    /// A new template, not yet under its name.
+    TemplateMade = "template.made",
+
+    // Create and start.
+    CreateInserted = "create.inserted",
+    BootDirectory = "boot.directory",
+    /// A record, not yet under its name.
+    RecordWritten = "record.written",
+    BootRecorded = "boot.recorded",
+    BootDisk = "boot.disk",
+    BootConfined = "boot.confined",
+    BootCgroup = "boot.cgroup",
+    BootControl = "boot.control",
+    BootOverlay = "boot.overlay",
+    BootLaunched = "boot.launched",
+    BootReady = "boot.ready",
+    BootRunning = "boot.running",
+    /// The runner could not make it; what it made is still there.
+    CreateFailed = "create.failed",
+    /// The store says `destroying` of one that could not be made.
+    CreateUndone = "create.undone",
+    CreateMade = "create.made",
+    CreateStarted = "create.started",
+    StartMarked = "start.marked",
+    StartFailed = "start.failed",
+    StartMade = "start.made",
+
+    // Stop, and an end that nobody asked for.
+    StopMarked = "stop.marked",
+    StopEnded = "stop.ended",
+    ReleaseLifted = "release.lifted",
+    ReleaseRecorded = "release.recorded",
+    ReleaseCgroup = "release.cgroup",
+    StopDone = "stop.done",
+    ExitObserved = "exit.observed",
+
+    // Changes.
+    ResizeRecorded = "resize.recorded",
+    ResizeLimited = "resize.limited",
+    GrowLengthened = "grow.lengthened",
+    GrowChecked = "grow.checked",
+    ResizeApplied = "resize.applied",
+    ResizeDone = "resize.done",
+    ConfineReplaced = "confine.replaced",
+    ConfineRecorded = "confine.recorded",
+    ConfineDone = "confine.done",
+
+    // Delete.
+    DestroyMarked = "destroy.marked",
+    DestroyRecorded = "destroy.recorded",
+    DestroyDisk = "destroy.disk",
+    DestroyFiles = "destroy.files",
+    DestroyDone = "destroy.done",
+    DestroyForgotten = "destroy.forgotten",
+}
