@@ -5,6 +5,7 @@
 
 mod doctor;
 mod logging;
+mod network;
 mod runner;
 mod serve;
 mod snapshot;

@@ -18,7 +18,7 @@ use sebring_types::{Isolation, Resources};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::DataDir;
+use crate::{DataDir, network};
 
 /// The program that runs as pid 1 of each sandbox; built by `build.rs`.
 pub(crate) static AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sebring-agent"));
@@ -49,6 +49,8 @@ pub struct Options {
     /// Sandboxes that may run at once; the host has room for 4,079 of one server.
     #[arg(long, value_name = "COUNT", env = "SEBRING_MAX_RUNNING")]
     max_running: Option<usize>,
+    #[command(flatten)]
+    network: network::Options,
     /// Write a line to this descriptor once the API answers.
     #[arg(long, value_name = "FD")]
     ready_fd: Option<u32>,
@@ -69,6 +71,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     config.ca_bundle.clone_from(&options.ca_bundle);
     config.isolation = options.isolation;
     config.max_running = options.max_running.unwrap_or(config.max_running);
+    config.network = options.network.config()?;
     if let Some(dir) = &options.snapshot_dir {
         config.layout.snapshot_dir.clone_from(dir);
     }

@@ -5,12 +5,16 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod denial;
+pub mod domain;
 pub mod id;
 pub mod isolation;
 pub mod runner;
 pub mod sandbox;
 pub mod snapshot;
 
+pub use denial::Denial;
+pub use domain::DomainPattern;
 pub use id::{ApiKeyId, OrganizationId, SandboxId, SnapshotId};
 pub use isolation::Isolation;
 pub use runner::{Runner, RunnerError};

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{Resources, SandboxId, SnapshotManifest};
+use crate::{Denial, DomainPattern, Resources, SandboxId, SnapshotManifest};
 
 /// All a runner must know to make a sandbox, and to start it again later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub enum Egress {
     Open,
     /// These ranges only; names are resolved.
     Only(Vec<Ipv4Net>),
+    /// These ranges, and what these names stand for; other names are not resolved.
+    Named { domains: Vec<DomainPattern>, ranges: Vec<Ipv4Net> },
     /// Nothing, and no name is resolved.
     Closed,
 }
@@ -132,6 +134,9 @@ pub trait Runner: Send + Sync + 'static {
 
     /// Changes what a sandbox may reach, from now on and for each later start. Connections that the new rule forbids end.
     async fn set_egress(&self, id: SandboxId, egress: Egress) -> Result<(), RunnerError>;
+
+    /// What the sandbox was not let reach lately, the oldest first.
+    async fn denials(&self, id: SandboxId) -> Result<Vec<Denial>, RunnerError>;
 
     /// A new connection to the agent of a running sandbox.
     async fn connect(&self, id: SandboxId) -> Result<Box<dyn AgentStream>, RunnerError>;

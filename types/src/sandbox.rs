@@ -3,6 +3,7 @@
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::DomainPattern;
 use crate::runner::Egress;
 
 /// What a sandbox is doing, as users see it. Who may set which state stands in `sebring-lifecycle`.
@@ -145,12 +146,15 @@ pub struct Resources {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkSettings {
-    /// Nothing at all; wins over the list.
+    /// Nothing at all; wins over the lists.
     #[serde(default)]
     pub block_all: bool,
-    /// These ranges only; everything when empty.
+    /// These ranges; everything when both lists are empty.
     #[serde(default)]
     pub allow_list: Vec<Ipv4Net>,
+    /// These names, beside the ranges; no other name is resolved then.
+    #[serde(default)]
+    pub domains: Vec<DomainPattern>,
 }
 
 impl NetworkSettings {
@@ -158,6 +162,9 @@ impl NetworkSettings {
     pub fn egress(&self) -> Egress {
         match self {
             Self { block_all: true, .. } => Egress::Closed,
+            Self { allow_list, domains, .. } if !domains.is_empty() => {
+                Egress::Named { domains: domains.clone(), ranges: allow_list.clone() }
+            }
             Self { allow_list, .. } if allow_list.is_empty() => Egress::Open,
             Self { allow_list, .. } => Egress::Only(allow_list.clone()),
         }

@@ -1,19 +1,22 @@
-//! What single sandboxes may reach: elements of three sets that the rules of [`crate::policy`] look at.
+//! What single sandboxes may reach: elements of sets that the rules of [`crate::policy`] look at.
 //!
-//! A packet is judged each time, not once per connection, so a change ends what it forbids.
+//! A packet is judged each time, not once per connection, so a change ends what it forbids. Only connections to what names
+//! opened are not judged so: they end at our inspector, which ends those that a change forbids.
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use sebring_types::SandboxId;
 use sebring_types::runner::Egress;
 
 use crate::nftables::{Element, Transaction};
-use crate::{Claim, NetworkError, policy};
 
 /// Sources that reach nothing, not even the resolver.
 pub(crate) const CLOSED: &str = "closed";
 /// Sources that reach only what [`ALLOWED`] says.
 pub(crate) const CONFINED: &str = "confined";
+/// Source and destination, while an answer for an allowed name holds: TCP goes there by way of our inspector.
+pub(crate) const OPENED: &str = "opened";
 /// Source and destination.
 pub(crate) const ALLOWED: &str = "allowed";
 
@@ -21,29 +24,22 @@ pub(crate) const ALLOWED: &str = "allowed";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confined {
     pub source: Ipv4Addr,
+    pub sandbox: SandboxId,
     pub egress: Egress,
 }
 
 impl Confined {
-    /// Puts `self` in force in place of `before`, in one step.
-    pub fn replace(&self, claim: Claim, before: &Egress) -> Result<(), NetworkError> {
+    /// Adds to `transaction` what puts `self` in force in place of `before`.
+    pub(crate) fn replace(&self, before: &Egress, transaction: &mut Transaction<'_>) {
         if self.egress == *before {
-            return Ok(());
+            return;
         }
-        let table = policy::table(claim);
-        let mut transaction = Transaction::new(&table);
         for (set, elements) in elements(self.source, before) {
             transaction.delete(set, &elements);
         }
         for (set, elements) in elements(self.source, &self.egress) {
             transaction.add(set, &elements);
         }
-        transaction.commit().map_err(NetworkError::io("network rules of a sandbox"))
-    }
-
-    /// Takes the rule out of force; the sandbox must have ended.
-    pub fn lift(self, claim: Claim) -> Result<(), NetworkError> {
-        Self { source: self.source, egress: Egress::Open }.replace(claim, &self.egress)
     }
 
     /// The rule in the words of `nft`, for the ruleset that a server starts with.
@@ -53,7 +49,7 @@ impl Confined {
         match &self.egress {
             Egress::Open => String::new(),
             Egress::Closed => element(CLOSED, source.to_string()),
-            Egress::Only(ranges) => Ipv4Net::aggregate(ranges)
+            Egress::Only(ranges) | Egress::Named { ranges, .. } => Ipv4Net::aggregate(ranges)
                 .iter()
                 .map(|range| element(ALLOWED, format!("{source} . {range}")))
                 .chain([element(CONFINED, source.to_string())])
@@ -67,7 +63,7 @@ fn elements(source: Ipv4Addr, egress: &Egress) -> Vec<(&'static str, Vec<Element
     match egress {
         Egress::Open => Vec::new(),
         Egress::Closed => vec![(CLOSED, single())],
-        Egress::Only(ranges) => {
+        Egress::Only(ranges) | Egress::Named { ranges, .. } => {
             // The set refuses ranges that overlap.
             let ranges = Ipv4Net::aggregate(ranges);
             let pair = |address: Ipv4Addr| [source.octets(), address.octets()].concat();

@@ -3,20 +3,41 @@
 //! The interfaces themselves are made by `sebring-runtime`, one pair per sandbox. Here stands what all of them share.
 #![forbid(unsafe_code)]
 
+mod answer;
+mod asked;
 pub mod claim;
+mod config;
+mod denials;
 pub mod egress;
 pub mod elements;
+mod inspect;
 pub mod links;
 mod names;
+mod netlink;
+mod network;
 mod nftables;
 pub mod policy;
+mod refused;
 pub mod resolver;
+mod source;
 mod subnet;
+mod unreachable;
+mod upstream;
 
 pub use claim::Claim;
+pub use config::NetworkConfig;
 pub use egress::Confined;
 pub use links::{Links, Member};
+pub use network::Network;
 pub use subnet::Subnet;
+
+/// All that reads bytes which sandboxes, and those they talk to, could have made up; public to be fuzzed.
+pub mod untrusted {
+    pub use crate::answer::Answer;
+    pub use crate::asked::Asked;
+    pub use crate::inspect::{Said, host, server_name};
+    pub use crate::refused::Head;
+}
 
 /// The network could not be set up.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,11 @@
 //! Formats: `linux/netfilter/nfnetlink.h`, `linux/netfilter/nf_tables.h`.
 
 use std::io;
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
+
+use crate::netlink::{ACKNOWLEDGE, CREATE, ERROR, HEADER, Messages, REQUEST};
 
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
@@ -17,14 +20,9 @@ const LIST_SET: u16 = 2;
 const LIST_ELEMENTS: u16 = 3;
 const ELEMENT: u16 = 1;
 const ELEMENT_KEY: u16 = 1;
+const ELEMENT_TIMEOUT: u16 = 4;
 const ELEMENT_KEY_END: u16 = 10;
 const DATA_VALUE: u16 = 1;
-const NESTED: u16 = 0x8000;
-const REQUEST: u16 = 1;
-const ACKNOWLEDGE: u16 = 4;
-const CREATE: u16 = 0x400;
-const ERROR: u16 = 2;
-const HEADER: usize = 16;
 
 /// One element: its key, and the last key of its range where the set holds ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,27 +34,31 @@ pub(crate) struct Element {
 /// Changes that happen together or not at all.
 pub(crate) struct Transaction<'a> {
     table: &'a str,
-    bytes: Vec<u8>,
+    messages: Messages,
     /// Messages that the kernel answers.
     answers: u32,
-    sequence: u32,
 }
 
 impl<'a> Transaction<'a> {
     /// On a table of the family `inet`.
     pub fn new(table: &'a str) -> Self {
-        let mut transaction = Self { table, bytes: Vec::new(), answers: 0, sequence: 0 };
-        transaction.message(BATCH_BEGIN, REQUEST, 0, SUBSYSTEM, |_| {});
+        let mut transaction = Self { table, messages: Messages::default(), answers: 0 };
+        transaction.messages.message(BATCH_BEGIN, REQUEST, 0, SUBSYSTEM, |_| {});
         transaction
     }
 
     pub fn add(&mut self, set: &str, elements: &[Element]) {
-        self.change(NEW_ELEMENT, CREATE, set, elements);
+        self.change(NEW_ELEMENT, CREATE, set, elements, None);
+    }
+
+    /// Elements that go on their own after so long.
+    pub fn add_for(&mut self, set: &str, elements: &[Element], lifetime: Duration) {
+        self.change(NEW_ELEMENT, CREATE, set, elements, Some(lifetime));
     }
 
     /// The elements must be there.
     pub fn delete(&mut self, set: &str, elements: &[Element]) {
-        self.change(DELETE_ELEMENT, 0, set, elements);
+        self.change(DELETE_ELEMENT, 0, set, elements, None);
     }
 
     /// Sends everything and waits for the verdict.
@@ -64,14 +66,14 @@ impl<'a> Transaction<'a> {
         if self.answers == 0 {
             return Ok(());
         }
-        self.message(BATCH_END, REQUEST, 0, SUBSYSTEM, |_| {});
+        self.messages.message(BATCH_END, REQUEST, 0, SUBSYSTEM, |_| {});
         let socket = rustix::net::socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
             SocketFlags::CLOEXEC,
             Some(netlink::NETFILTER),
         )?;
-        rustix::net::send(&socket, &self.bytes, SendFlags::empty())?;
+        rustix::net::send(&socket, self.messages.bytes(), SendFlags::empty())?;
         let mut buffer = vec![0; 16 * 1024];
         let mut left = self.answers;
         while left > 0 {
@@ -92,13 +94,13 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    fn change(&mut self, kind: u16, flags: u16, set: &str, elements: &[Element]) {
+    fn change(&mut self, kind: u16, flags: u16, set: &str, elements: &[Element], lifetime: Option<Duration>) {
         if elements.is_empty() {
             return;
         }
         let table = self.table;
         self.answers += 1;
-        self.message(kind, REQUEST | ACKNOWLEDGE | flags, FAMILY_INET, 0, |m| {
+        self.messages.message(kind, REQUEST | ACKNOWLEDGE | flags, FAMILY_INET, 0, |m| {
             m.text(LIST_TABLE, table);
             m.text(LIST_SET, set);
             m.nest(LIST_ELEMENTS, |m| {
@@ -108,43 +110,13 @@ impl<'a> Transaction<'a> {
                         if let Some(end) = &element.key_end {
                             m.nest(ELEMENT_KEY_END, |m| m.attribute(DATA_VALUE, end));
                         }
+                        if let Some(lifetime) = lifetime {
+                            let milliseconds = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+                            m.attribute(ELEMENT_TIMEOUT, &milliseconds.to_be_bytes());
+                        }
                     });
                 }
             });
         });
-    }
-
-    fn message(&mut self, kind: u16, flags: u16, family: u8, resource: u16, fill: impl FnOnce(&mut Self)) {
-        let start = self.bytes.len();
-        self.sequence += 1;
-        self.bytes.extend_from_slice(&0u32.to_ne_bytes());
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
-        self.bytes.extend_from_slice(&flags.to_ne_bytes());
-        self.bytes.extend_from_slice(&self.sequence.to_ne_bytes());
-        self.bytes.extend_from_slice(&0u32.to_ne_bytes());
-        self.bytes.extend_from_slice(&[family, 0]);
-        self.bytes.extend_from_slice(&resource.to_be_bytes());
-        fill(self);
-        let length = (self.bytes.len() - start) as u32;
-        self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());
-    }
-
-    fn text(&mut self, kind: u16, text: &str) {
-        self.attribute(kind, &[text.as_bytes(), b"\0"].concat());
-    }
-
-    fn attribute(&mut self, kind: u16, value: &[u8]) {
-        self.bytes.extend_from_slice(&((4 + value.len()) as u16).to_ne_bytes());
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
-        self.bytes.extend_from_slice(value);
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-    }
-
-    fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
-        let start = self.bytes.len();
-        self.attribute(kind | NESTED, &[]);
-        fill(self);
-        let length = (self.bytes.len() - start) as u16;
-        self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
     }
 }

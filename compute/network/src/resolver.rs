@@ -1,62 +1,50 @@
-//! Answers the sandboxes' name queries: those about linked sandboxes itself, the others by asking the host's resolvers.
+//! Answers the sandboxes' name queries: those about linked sandboxes itself, the others by asking other resolvers.
 //!
-//! Their answers pass unread: one that names an address a sandbox must not reach does not open it, since the packet rules
-//! stand on their own.
+//! Messages of sandboxes that may ask for anything pass unread: an answer that names an address a sandbox must not reach
+//! does not open it, since the packet rules stand on their own. A sandbox with a list of names gets answers about these
+//! only, and before it gets one, what it names is opened.
 
-mod stream;
-
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UdpSocket};
+use sebring_types::denial::{Protocol, Reason};
+use simple_dns::RCODE;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::{Links, NetworkError, names};
+use crate::answer::Answer;
+use crate::asked::{Asked, HEADER, reply};
+use crate::network::Parts;
+use crate::source::{Asking, Source};
+use crate::upstream::{MESSAGE, PORT, Transport, Upstreams, receive, send};
+use crate::{NetworkError, names};
 
-const PORT: u16 = 53;
-/// Of one attempt at one of the host's resolvers, which ask others themselves.
-const ATTEMPT: Duration = Duration::from_secs(3);
+/// A TCP connection may carry several queries.
+const CONNECTION: Duration = Duration::from_secs(30);
 /// Queries under way at once; more are dropped, as by any busy resolver.
 const CONCURRENT: usize = 1024;
-/// The largest message over UDP with EDNS that is in use.
-const MESSAGE: usize = 4096;
-/// The fixed part of a message (RFC 1035 §4.1.1).
-const HEADER: usize = 12;
 
 /// A bound resolver.
 #[derive(Debug)]
-pub struct Resolver {
+pub(crate) struct Resolver {
     udp: Arc<UdpSocket>,
     tcp: TcpListener,
-    sources: Arc<Sources>,
-}
-
-/// Where answers come from.
-#[derive(Debug)]
-struct Sources {
-    links: Arc<Links>,
-    upstreams: Vec<SocketAddr>,
+    answers: Answers,
 }
 
 impl Resolver {
     /// Binds port 53 of the gateway's address.
-    pub async fn bind(gateway: Ipv4Addr, links: Arc<Links>) -> Result<Self, NetworkError> {
-        let upstreams = upstreams(Path::new("/etc/resolv.conf"));
-        if upstreams.is_empty() {
-            tracing::warn!("the host's /etc/resolv.conf names no resolver: sandboxes cannot resolve names");
-        }
-        Self::bind_to((gateway, PORT).into(), Sources { links, upstreams }).await
+    pub async fn bind(gateway: Ipv4Addr, resolvers: &[SocketAddr], parts: Arc<Parts>) -> Result<Self, NetworkError> {
+        Self::bind_to((gateway, PORT).into(), Upstreams::new(resolvers), parts).await
     }
 
-    async fn bind_to(address: SocketAddr, sources: Sources) -> Result<Self, NetworkError> {
+    async fn bind_to(address: SocketAddr, upstreams: Upstreams, parts: Arc<Parts>) -> Result<Self, NetworkError> {
         let udp = UdpSocket::bind(address).await.map_err(NetworkError::io("UDP port of the resolver"))?;
         let bound = udp.local_addr().map_err(NetworkError::io("address of the resolver"))?;
         let tcp = TcpListener::bind(bound).await.map_err(NetworkError::io("TCP port of the resolver"))?;
-        Ok(Self { udp: Arc::new(udp), tcp, sources: Arc::new(sources) })
+        Ok(Self { udp: Arc::new(udp), tcp, answers: Answers { upstreams, parts } })
     }
 
     /// Serves until dropped.
@@ -69,7 +57,7 @@ impl Resolver {
                     Ok((length, client)) => {
                         let Ok(permit) = free.clone().try_acquire_owned() else { continue };
                         let query = message[..length].to_vec();
-                        tokio::spawn(answer(self.udp.clone(), query, client, self.sources.clone(), permit));
+                        tokio::spawn(one(self.udp.clone(), query, client, self.answers.clone(), permit));
                     }
                     // An earlier answer could not be delivered; that says nothing about the next query.
                     Err(error) => tracing::debug!(%error, "resolver socket"),
@@ -78,7 +66,7 @@ impl Resolver {
                     if let Ok((stream, client)) = accepted
                         && let Ok(permit) = free.clone().try_acquire_owned()
                     {
-                        tokio::spawn(stream::converse(stream, client, self.sources.clone(), permit));
+                        tokio::spawn(several(stream, client, self.answers.clone(), permit));
                     }
                 }
             }
@@ -86,105 +74,153 @@ impl Resolver {
     }
 }
 
-async fn answer(
+async fn one(
     socket: Arc<UdpSocket>,
     query: Vec<u8>,
     client: SocketAddr,
-    sources: Arc<Sources>,
+    answers: Answers,
     _permit: OwnedSemaphorePermit,
 ) {
-    if query.len() < HEADER {
-        return;
-    }
-    let mut reply = names::answer(&sources.links, client.ip(), &query);
-    for upstream in &sources.upstreams {
-        if reply.is_some() {
-            break;
-        }
-        match timeout(ATTEMPT, ask(*upstream, &query)).await {
-            Ok(Ok(message)) => reply = Some(message),
-            Ok(Err(error)) => tracing::debug!(%upstream, %error, "resolver of the host failed"),
-            Err(_) => tracing::debug!(%upstream, "resolver of the host did not answer"),
-        }
-    }
-    let reply = reply.unwrap_or_else(|| server_failure(query));
-    if let Err(error) = socket.send_to(&reply, client).await {
+    if let Some(reply) = answers.to(query, client.ip(), Transport::Udp).await
+        && let Err(error) = socket.send_to(&reply, client).await
+    {
         tracing::debug!(%client, %error, "answer not delivered");
     }
 }
 
-/// One query from a port of its own, so that nobody else can guess where the answer is awaited.
-async fn ask(upstream: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
-    let any = if upstream.is_ipv4() { IpAddr::from([0u8; 4]) } else { IpAddr::from([0u8; 16]) };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(upstream).await?;
-    socket.send(query).await?;
-    let mut reply = vec![0; MESSAGE];
-    loop {
-        let length = socket.recv(&mut reply).await?;
-        if length >= HEADER && reply[..2] == query[..2] {
-            reply.truncate(length);
-            return Ok(reply);
+async fn several(mut stream: TcpStream, client: SocketAddr, answers: Answers, _permit: OwnedSemaphorePermit) {
+    let conversation = async {
+        while let Some(query) = receive(&mut stream).await? {
+            let Some(reply) = answers.to(query, client.ip(), Transport::Tcp).await else { break };
+            send(&mut stream, &reply).await?;
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    // However it ends, the client sees that it did.
+    let _ = timeout(CONNECTION, conversation).await;
+}
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+struct Answers {
+    upstreams: Upstreams,
+    parts: Arc<Parts>,
+}
+
+impl Answers {
+    /// The answer to a client; none for what is not even a message.
+    async fn to(&self, query: Vec<u8>, client: IpAddr, transport: Transport) -> Option<Vec<u8>> {
+        if query.len() < HEADER {
+            return None;
+        }
+        let source = match client {
+            IpAddr::V4(address) => self.parts.sources.get(address),
+            IpAddr::V6(_) => None,
+        };
+        // Asked each time: the rule may change while a connection is open.
+        let asking = source.map(|source| (source.asking(), source));
+        if !matches!(asking, Some((Asking::Nothing, _)))
+            && let Some(answer) = names::answer(&self.parts.links, client, &query)
+        {
+            return Some(answer);
+        }
+        match asking {
+            None | Some((Asking::Anything, _)) => {
+                let answer = self.upstreams.ask(&query, transport).await;
+                Some(answer.unwrap_or_else(|| reply(query, RCODE::ServerFailure)))
+            }
+            Some((Asking::SomeNames, source)) => {
+                let Some(asked) = Asked::read(&query) else { return Some(reply(query, RCODE::Refused)) };
+                let answer = self.about_a_name(&asked, &source).await;
+                let answer = answer.unwrap_or_else(|| asked.nothing(RCODE::ServerFailure));
+                let fits = transport == Transport::Tcp || answer.len() <= asked.room;
+                Some(if fits { answer } else { asked.truncated() })
+            }
+            Some((Asking::Nothing, _)) => Some(reply(query, RCODE::Refused)),
         }
     }
-}
 
-/// The query turned into an answer with response code 2 (RFC 1035 §4.1.1).
-fn server_failure(mut query: Vec<u8>) -> Vec<u8> {
-    query[2] |= 0x80;
-    query[3] = (query[3] & 0xf0) | 2;
-    query
-}
+    /// The answer to one that may only ask for some names; none when it can't be had.
+    async fn about_a_name(&self, asked: &Asked, source: &Arc<Source>) -> Option<Vec<u8>> {
+        let deny = |to, reason| source.deny(Protocol::Dns, Some(&asked.name), to, reason);
+        if !source.may_name(&asked.name) {
+            deny(None, Reason::NameNotAllowed);
+            return Some(asked.nothing(RCODE::NameError));
+        }
+        if asked.wants_hidden_addresses() {
+            return Some(asked.nothing(RCODE::NoError));
+        }
+        let message = self.ask_anew(asked).await?;
+        if !asked.wants_addresses() {
+            // The number is the client's; nothing in such an answer opens an address.
+            return Some([&asked.id.to_be_bytes()[..], message.get(2..)?].concat());
+        }
+        let answer = Answer::read(asked, &message, |address| self.parts.unreachable.reason(address))?;
+        for (address, reason) in &answer.withheld {
+            deny(Some((*address, None)), *reason);
+        }
+        let (opener, table) = (source.clone(), self.parts.clone());
+        let (name, addresses) = (asked.name.clone(), answer.addresses);
+        let opened = tokio::task::spawn_blocking(move || opener.open(&table.table, &name, &addresses)).await;
+        match opened.map_err(std::io::Error::other).flatten() {
+            Ok(Ok(())) => Some(answer.message),
+            Ok(Err(reason)) => {
+                deny(None, reason);
+                Some(asked.nothing(RCODE::NameError))
+            }
+            Err(error) => {
+                tracing::error!(sandbox_id = %source.sandbox, %error, "addresses of a name were not opened");
+                None
+            }
+        }
+    }
 
-/// The `nameserver` lines of `resolv.conf(5)`.
-fn upstreams(path: &Path) -> Vec<SocketAddr> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines()
-        .filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            (words.next()? == "nameserver").then(|| words.next()?.parse::<IpAddr>().ok()).flatten()
-        })
-        .map(|address| SocketAddr::new(address, PORT))
-        .collect()
+    /// What the resolvers say. A sandbox that could guess the number of the question could have others forge the answer.
+    async fn ask_anew(&self, asked: &Asked) -> Option<Vec<u8>> {
+        let number = getrandom::u32().ok()?;
+        let question = asked.question(number as u16)?;
+        let message = self.upstreams.ask(&question, Transport::Udp).await?;
+        let truncated = message[2] & 0x02 != 0;
+        if truncated { self.upstreams.ask(&question, Transport::Tcp).await } else { Some(message) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpStream;
-
     use super::*;
-    use crate::{Claim, Subnet};
+    use crate::network::tests::parts;
+    use crate::upstream::by_udp;
 
     const QUERY: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01x\x00\x00\x01\x00\x01";
 
-    /// A resolver with that of the host, and nobody linked.
-    async fn resolver(upstreams: Vec<SocketAddr>) -> SocketAddr {
-        let links = Links::new(Claim { place: 99, subnet: Subnet::new(10, 209) }, []);
-        let sources = Sources { links: Arc::new(links), upstreams };
-        let resolver = Resolver::bind_to(([127, 0, 0, 1], 0).into(), sources).await.expect("bind");
+    async fn resolver(upstreams: &[SocketAddr]) -> SocketAddr {
+        // Loopback, where no sandbox is: everything may be asked.
+        let parts = Arc::new(parts());
+        let upstreams = Upstreams::of(upstreams);
+        let resolver = Resolver::bind_to(([127, 0, 0, 1], 0).into(), upstreams, parts).await.expect("bind");
         let address = resolver.udp.local_addr().expect("address");
         tokio::spawn(resolver.run());
         address
     }
 
-    #[tokio::test]
-    async fn passes_the_answer_of_the_host() {
-        let upstream = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
-        let address = upstream.local_addr().expect("address");
+    /// Answers each query with itself, by either transport.
+    async fn upstream() -> SocketAddr {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
+        let address = udp.local_addr().expect("address");
+        let tcp = TcpListener::bind(address).await.expect("bind");
         tokio::spawn(async move {
             let mut message = [0; 512];
-            let (length, from) = upstream.recv_from(&mut message).await.expect("query");
+            let (length, from) = udp.recv_from(&mut message).await.expect("query");
             message[2] |= 0x80;
-            upstream.send_to(&message[..length], from).await.expect("answer");
+            udp.send_to(&message[..length], from).await.expect("answer");
         });
-        let reply = ask(resolver(vec![address]).await, QUERY).await.expect("an answer");
-        assert_eq!((reply[2] & 0x80, reply[3] & 0x0f), (0x80, 0));
-    }
-
-    #[tokio::test]
-    async fn says_so_when_nobody_answers() {
-        let reply = ask(resolver(Vec::new()).await, QUERY).await.expect("an answer");
-        assert_eq!((&reply[..2], reply[3] & 0x0f), (&QUERY[..2], 2));
+        tokio::spawn(async move {
+            let (mut stream, _) = tcp.accept().await.expect("connection");
+            let mut message = receive(&mut stream).await.expect("a query").expect("a query");
+            message[2] |= 0x80;
+            send(&mut stream, &message).await.expect("answer");
+        });
+        address
     }
 
     #[tokio::test]
@@ -195,20 +231,37 @@ mod tests {
             // It answers some, hangs up on the second, and answers again.
             for id in 1.. {
                 let (mut stream, _) = upstream.accept().await.expect("a connection");
-                let mut query = stream::read(&mut stream).await.expect("no failure").expect("a query");
+                let mut query = receive(&mut stream).await.expect("no failure").expect("a query");
                 query[2] |= 0x80;
                 if id != 2 {
-                    stream::write(&mut stream, &query).await.expect("answered");
+                    send(&mut stream, &query).await.expect("answered");
                 }
             }
         });
-        let mut client = TcpStream::connect(resolver(vec![address]).await).await.expect("connected");
+        let mut client = TcpStream::connect(resolver(&[address]).await).await.expect("connected");
         for (id, code) in [(1, 0), (2, 2), (3, 0)] {
-            stream::write(&mut client, &[&[0, id], &QUERY[2..]].concat()).await.expect("sent");
-            let reply = stream::read(&mut client).await.expect("no failure").expect("an answer");
+            send(&mut client, &[&[0, id], &QUERY[2..]].concat()).await.expect("sent");
+            let reply = receive(&mut client).await.expect("no failure").expect("an answer");
             assert_eq!((reply[1], reply[2] & 0x80, reply[3] & 0x0f), (id, 0x80, code), "query {id}");
         }
-        stream::write(&mut client, b"short").await.expect("sent");
-        assert!(!matches!(stream::read(&mut client).await, Ok(Some(_))), "no message, no answer");
+        send(&mut client, b"short").await.expect("sent");
+        assert!(!matches!(receive(&mut client).await, Ok(Some(_))), "no message, no answer");
+    }
+
+    #[tokio::test]
+    async fn passes_the_answer_of_the_host() {
+        let address = resolver(&[upstream().await]).await;
+        let reply = by_udp(address, QUERY).await.expect("an answer");
+        assert_eq!((reply[2] & 0x80, reply[3] & 0x0f), (0x80, 0));
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        send(&mut stream, QUERY).await.expect("sent");
+        let reply = receive(&mut stream).await.expect("an answer").expect("an answer");
+        assert_eq!((&reply[..2], reply[2] & 0x80), (&QUERY[..2], 0x80));
+    }
+
+    #[tokio::test]
+    async fn says_so_when_nobody_answers() {
+        let reply = by_udp(resolver(&[]).await, QUERY).await.expect("an answer");
+        assert_eq!((&reply[..2], reply[3] & 0x0f), (&QUERY[..2], 2));
     }
 }

@@ -15,7 +15,7 @@ use crate::runner::Inner;
 
 /// The network rule of a sandbox that runs in that slot.
 pub(crate) fn rule_of(claim: Claim, slot: u16, spec: &SandboxSpec) -> Confined {
-    Confined { source: claim.subnet.address(slot), egress: spec.egress.clone() }
+    Confined { source: claim.subnet.address(slot), sandbox: spec.id, egress: spec.egress.clone() }
 }
 
 /// A running sandbox as those linked with it see it.
@@ -77,10 +77,7 @@ impl Inner {
         let mut record = sandbox.record.lock().await;
         let before = std::mem::replace(&mut record.spec.egress, egress);
         let changed = match sandbox.live() {
-            Some(live) => {
-                let claim = self.host.claim;
-                rule_of(claim, live.slot, &record.spec).replace(claim, &before).map_err(network)
-            }
+            Some(live) => self.network.confine(&rule_of(self.host.claim, live.slot, &record.spec)).map_err(network),
             None => Ok(()),
         };
         match changed {
@@ -99,19 +96,19 @@ impl Inner {
 
     /// Puts the rule of a sandbox that is about to run in force, and links it with others that run.
     pub(crate) fn admit(&self, confined: &Confined, spec: &SandboxSpec) -> Result<(), RunnerError> {
-        confined.replace(self.host.claim, &Egress::Open).map_err(network)?;
+        self.network.confine(confined).map_err(network)?;
         self.links.join(member(confined.source, spec)).map_err(|error| {
-            self.lift(confined.clone());
+            self.lift(confined.source);
             network(error)
         })
     }
 
     /// Takes rule and links of an ended sandbox out of force, so that its address can be used again.
-    pub(crate) fn lift(&self, confined: Confined) {
-        if let Err(error) = self.links.leave(confined.source) {
+    pub(crate) fn lift(&self, address: Ipv4Addr) {
+        if let Err(error) = self.links.leave(address) {
             tracing::error!(%error, "links stay and may let the next sandbox with its address reach others");
         }
-        if let Err(error) = confined.lift(self.host.claim) {
+        if let Err(error) = self.network.lift(address) {
             tracing::error!(%error, "a network rule stays and may confine the next sandbox with its address");
         }
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sebring_network::NetworkConfig;
 use sebring_types::Isolation;
 
 /// How a runner works.
@@ -21,6 +22,7 @@ pub struct RunnerConfig {
     pub grace: Duration,
     /// How long an agent may take to listen.
     pub boot_deadline: Duration,
+    pub network: NetworkConfig,
     /// Network namespaces, and disks of the default size, prepared ahead.
     pub prepared: usize,
 }
@@ -36,6 +38,7 @@ impl RunnerConfig {
             max_running: usize::MAX,
             grace: Duration::from_secs(10),
             boot_deadline: Duration::from_secs(20),
+            network: NetworkConfig::default(),
             prepared: 16,
         }
     }

@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sebring_fault::{Point, point};
 use sebring_images::SnapshotStore;
-use sebring_network::{Claim, NetworkError};
+use sebring_network::{Claim, NetworkError, Subnet};
 use sebring_runtime::cgroup::{self, Cgroups};
 use sebring_runtime::closer::Closer;
 use sebring_runtime::disk::Disks;
@@ -30,6 +30,8 @@ use crate::trust::Trust;
 pub enum HostError {
     #[error("another server uses the data directory {0}: stop it first, or choose another with --data-dir")]
     DataDirInUse(PathBuf),
+    #[error("sandboxes run with addresses of {present}: stop them before they can have some of {wanted}")]
+    AddressesInUse { present: Subnet, wanted: Subnet },
     #[error("can't use {path}: {source}")]
     Path { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -84,9 +86,16 @@ impl Host {
         if let Err(error) = cgroup::favor_dynamic_modification() {
             tracing::info!(%error, "cgroups can't be tuned for many starts: each may take some milliseconds longer");
         }
-        let claim = Claim::take(&config.layout.data_dir)?;
+        let mut claim = Claim::take(&config.layout.data_dir, config.network.addresses)?;
         point(Point::HostClaimed);
         let cgroups = Cgroups::open(&cgroup_root(claim))?;
+        if let Some(wanted) = config.network.addresses.filter(|wanted| *wanted != claim.subnet) {
+            if is_any_running(&cgroups)? {
+                return Err(HostError::AddressesInUse { present: claim.subnet, wanted });
+            }
+            link::remove_gateway(claim.subnet.gateway())?;
+            claim = claim.renumber(&config.layout.data_dir, wanted)?;
+        }
         let view_dir = config.layout.mount_point("cgroup");
         fs::create_dir_all(&view_dir).map_err(HostError::path(&view_dir))?;
         let cgroup_view = cgroups.mount_view(&view_dir)?.then_some(view_dir);
@@ -142,6 +151,16 @@ impl Host {
             Isolation::Strict => &self.strict,
         }
     }
+}
+
+/// Whether a sandbox of an earlier server lives.
+fn is_any_running(cgroups: &Cgroups) -> Result<bool, RuntimeError> {
+    for name in cgroups.list().step("list of cgroups")? {
+        if !cgroups.at(&name).processes().step("processes of a cgroup")?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Each running sandbox takes some descriptors, and the usual soft limit is 1,024.

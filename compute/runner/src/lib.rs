@@ -43,3 +43,4 @@ pub use host::{Host, HostError};
 pub use leftovers::{Kind, Leftover};
 pub use purge::purge;
 pub use runner::LocalRunner;
+pub use sebring_network::{NetworkConfig, Subnet};

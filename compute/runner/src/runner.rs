@@ -11,12 +11,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sebring_fault::{Point, point};
-use sebring_network::resolver::Resolver;
-use sebring_network::{Links, policy};
+use sebring_network::{Links, Network};
 use sebring_runtime::Context;
 use sebring_runtime::disk::MountedDisk;
 use sebring_types::runner::{AgentStream, Egress, Held, Observation, Observed, SandboxSpec, StopMode};
-use sebring_types::{Resources, Runner, RunnerError, SandboxId, SnapshotManifest};
+use sebring_types::{Denial, Resources, Runner, RunnerError, SandboxId, SnapshotManifest};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::adopt;
@@ -44,6 +43,7 @@ pub(crate) struct Inner {
     spares: Spares,
     /// Which running sandboxes reach each other.
     pub(crate) links: Arc<Links>,
+    pub(crate) network: Network,
     sandboxes: RwLock<HashMap<SandboxId, Arc<Sandbox>>>,
     found: Vec<Held>,
     /// Beyond two starts per CPU only the queue grows (measured).
@@ -69,10 +69,9 @@ impl LocalRunner {
             found.push(Held { id: sandbox.id, observed, resources: spec.resources, egress: spec.egress });
         }
         let links = Arc::new(Links::new(host.claim, members));
-        policy::install(host.claim, &rules, &links)?;
+        let sandboxes = host.config.layout.sandboxes();
+        let network = Network::start(host.claim, &host.config.network, &sandboxes, &rules, links.clone()).await?;
         point(Point::PolicyInstalled);
-        let resolver = Resolver::bind(host.claim.subnet.gateway(), links.clone()).await?;
-        tokio::spawn(resolver.run());
         // Of every sandbox that may run, also of those whose records can't be read.
         let in_use: Vec<u16> =
             host.cgroups.list().step("list of cgroups")?.iter().filter_map(|name| cgroup_slot(name)).collect();
@@ -84,6 +83,7 @@ impl LocalRunner {
             slots: Slots::start(host.claim, host.ward.clone(), host.config.prepared, &in_use, host.config.max_running),
             spares: Spares::start(host.disks.clone(), host.config.prepared),
             links,
+            network,
             sandboxes: RwLock::default(),
             found,
             starts: Semaphore::new(2 * cpus),
@@ -269,7 +269,7 @@ impl Inner {
             let process = match started {
                 Ok(process) => process,
                 Err(error) => {
-                    self.lift(confined);
+                    self.lift(confined.source);
                     return Err(error);
                 }
             };
@@ -277,7 +277,7 @@ impl Inner {
             if let Err(error) = self.save(&draft) {
                 // Unwritten it would be taken for a half-made one at the next start, so it must not live.
                 let _ = process.signal(rustix::process::Signal::KILL).and_then(|()| process.wait());
-                self.lift(confined);
+                self.lift(confined.source);
                 return Err(error);
             }
             point(Point::BootRunning);
@@ -337,7 +337,7 @@ impl Inner {
         record.phase = Phase::Stopped;
         let cgroup = self.host.cgroups.at(&cgroup_name(sandbox.id, live.slot));
         tokio::spawn(remove_cgroup(cgroup, sandbox.id));
-        self.lift(rule_of(self.host.claim, live.slot, &record.spec));
+        self.lift(self.host.claim.subnet.address(live.slot));
         point(Point::ReleaseLifted);
         self.slots.give_back(live.slot);
         self.save(record)?;
@@ -448,6 +448,16 @@ impl Runner for LocalRunner {
 
     async fn set_egress(&self, id: SandboxId, egress: Egress) -> Result<(), RunnerError> {
         finish(self.0.clone().set_egress(id, egress)).await
+    }
+
+    async fn denials(&self, id: SandboxId) -> Result<Vec<Denial>, RunnerError> {
+        self.0.get(id)?;
+        let runner = self.0.clone();
+        tokio::task::spawn_blocking(move || runner.network.denials(id))
+            .await
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(internal("network log of the sandbox"))
     }
 
     async fn connect(&self, id: SandboxId) -> Result<Box<dyn AgentStream>, RunnerError> {

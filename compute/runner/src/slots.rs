@@ -53,8 +53,9 @@ pub(crate) struct Slots {
 impl Slots {
     /// `in_use` are those of adopted sandboxes; no more than `limit` are used at once, those included.
     pub fn start(claim: Claim, ward: Arc<Ward>, ahead: usize, in_use: &[u16], limit: usize) -> Self {
-        let total = limit.min(usize::from(LAST - FIRST) + 1);
-        let free = (FIRST..=LAST).filter(|number| !in_use.contains(number)).take(total.saturating_sub(in_use.len()));
+        let last = LAST.min(claim.subnet.last());
+        let total = limit.min(usize::from(last - FIRST) + 1);
+        let free = (FIRST..=last).filter(|number| !in_use.contains(number)).take(total.saturating_sub(in_use.len()));
         let free = free.collect();
         let numbers = Arc::new(Numbers { free: Mutex::new(free), given_back: Condvar::new() });
         let (sender, receiver) = mpsc::channel(ahead.max(1));

@@ -31,6 +31,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(sandboxes::set_public))
         .routes(routes!(sandboxes::last_activity))
         .routes(routes!(sandboxes::update_network))
+        .routes(routes!(sandboxes::network_log))
         .routes(routes!(sandboxes::resize))
         .routes(routes!(intervals::auto_stop))
         .routes(routes!(intervals::auto_pause))

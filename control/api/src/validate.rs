@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use sebring_lifecycle::NewSandbox;
-use sebring_types::{NetworkSettings, OrganizationId, Resources};
+use sebring_types::{DomainPattern, NetworkSettings, OrganizationId, Resources};
 
 use crate::error::ApiError;
 use crate::wire::{CreateSandbox, GpuPreference, ResizeSandbox};
@@ -63,6 +63,7 @@ pub(crate) fn new_sandbox(body: CreateSandbox, organization: OrganizationId, lim
         network: NetworkSettings {
             block_all: body.network_block_all == Some(true),
             allow_list: allow_list(body.network_allow_list.as_deref().unwrap_or_default())?,
+            domains: domains(body.domain_allow_list.as_deref().unwrap_or_default())?,
         },
         cpu: size("cpu", "virtual CPUs", body.cpu, limits.cpu)?,
         memory: size("memory", "GiB", body.memory, limits.memory)?,
@@ -144,6 +145,8 @@ pub(crate) fn labels(labels: &BTreeMap<String, String>) -> Checked {
 
 /// Ranges of an allow list at most.
 const RANGES: usize = 10;
+/// Names of an allow list at most, as Daytona's documentation says.
+const DOMAINS: usize = 100;
 
 /// Comma-separated IPv4 ranges such as `192.0.2.0/24`; a plain address is a range of one.
 pub(crate) fn allow_list(text: &str) -> Checked<Vec<Ipv4Net>> {
@@ -159,6 +162,23 @@ fn range(text: &str) -> Checked<Ipv4Net> {
     let range = text.parse().or_else(|_| text.parse::<Ipv4Addr>().map(Ipv4Net::from));
     let wrong = |_| ApiError::bad_request(format!("networkAllowList: {text:?} is no IPv4 range such as 192.0.2.0/24"));
     range.map(|range: Ipv4Net| range.trunc()).map_err(wrong)
+}
+
+/// Comma-separated names such as `example.com` or `*.example.com`; one that is given twice counts once.
+pub(crate) fn domains(text: &str) -> Checked<Vec<DomainPattern>> {
+    let given: Vec<&str> = text.split(',').map(str::trim).filter(|domain| !domain.is_empty()).collect();
+    if given.len() > DOMAINS {
+        let message = format!("domainAllowList has {} names: give at most {DOMAINS}", given.len());
+        return Err(ApiError::bad_request(message));
+    }
+    let mut domains = Vec::new();
+    for text in given {
+        let domain = text.parse().map_err(|why| ApiError::bad_request(format!("domainAllowList: {text:?} {why}")))?;
+        if !domains.contains(&domain) {
+            domains.push(domain);
+        }
+    }
+    Ok(domains)
 }
 
 fn size(field: &str, unit: &str, value: Option<i64>, limit: u32) -> Checked<Option<u32>> {
@@ -210,7 +230,6 @@ fn available(body: &CreateSandbox) -> Checked {
         (body.secrets.as_ref().is_some_and(|secrets| !secrets.is_empty()), "secrets"),
         (number(body.gpu) || gpu_type || flag(body.spot), "gpu"),
         (body.build_info.is_some(), "buildInfo (building images; create from a snapshot instead)"),
-        (text(&body.domain_allow_list), "domainAllowList"),
         (text(&body.outbound_proxy_url), "outboundProxyUrl"),
         (text(&body.otel_endpoint_override), "otelEndpointOverride"),
         (flag(body.kvm), "kvm"),
@@ -272,6 +291,10 @@ mod tests {
             json!({"networkAllowList": "example.com"}),
             json!({"networkAllowList": "fd00::/8"}),
             json!({"networkAllowList": "1.1.1.1,".repeat(11)}),
+            json!({"domainAllowList": "https://example.com"}),
+            json!({"domainAllowList": "example.com,192.0.2.1"}),
+            json!({"domainAllowList": "*"}),
+            json!({"domainAllowList": "a.b,".repeat(101)}),
         ] {
             assert!(check(body.clone()).is_err(), "{body}");
         }
@@ -287,6 +310,19 @@ mod tests {
     }
 
     #[test]
+    fn reads_domain_lists() {
+        let given = json!({"domainAllowList": " Example.com, *.daytona.io,example.com,"});
+        let new = check(given).expect("two names");
+        let domains: Vec<String> = new.network.domains.iter().map(ToString::to_string).collect();
+        assert_eq!(domains, ["example.com", "*.daytona.io"]);
+        let message = check(json!({"domainAllowList": "example.com:443"})).expect_err("a port");
+        assert_eq!(
+            message,
+            "domainAllowList: \"example.com:443\" is more than a name: leave out protocol, port and path"
+        );
+    }
+
+    #[test]
     fn refuses_what_is_lacking_and_takes_it_when_it_has_no_effect() {
         for body in [
             json!({"volumes": [{"volumeId": "v", "mountPath": "/v"}]}),
@@ -295,7 +331,6 @@ mod tests {
             json!({"gpuType": ["H100"]}),
             json!({"gpuType": "H100"}),
             json!({"buildInfo": {"dockerfileContent": "FROM x\n"}}),
-            json!({"domainAllowList": "example.com"}),
             json!({"kvm": true}),
             json!({"autoPauseInterval": 5}),
         ] {

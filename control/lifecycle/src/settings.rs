@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use sebring_fault::{Point, point};
 use sebring_store::sandboxes::Setting;
 use sebring_store::{Sandbox, Secret, now};
-use sebring_types::{NetworkSettings, OrganizationId, Resources, SandboxId, SandboxState};
+use sebring_types::{Denial, NetworkSettings, OrganizationId, Resources, SandboxId, SandboxState};
 
 use crate::{Action, Error, Lifecycle, links};
 
@@ -73,6 +73,12 @@ impl Lifecycle {
         point(Point::ConfineDone);
         let changed = self.parts.store.sandboxes().set(id, Setting::Network(network)).await?;
         self.changed(changed, &id.to_string())
+    }
+
+    /// What the sandbox was not let reach lately, the oldest first.
+    pub async fn denials(&self, organization: OrganizationId, id_or_name: &str) -> Result<Vec<Denial>, Error> {
+        let id = self.get(organization, id_or_name).await?.id;
+        self.parts.runner.denials(id).await.map_err(Error::from_runner)
     }
 
     /// Changes what the sandbox may use; what is none stays. Only while it is started or stopped.

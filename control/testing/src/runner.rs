@@ -10,7 +10,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use sebring_types::runner::{AgentStream, Egress, Held, Observation, Observed, SandboxSpec, StopMode};
-use sebring_types::{Resources, Runner, RunnerError, SandboxId, SnapshotId, SnapshotManifest};
+use sebring_types::{Denial, Resources, Runner, RunnerError, SandboxId, SnapshotId, SnapshotManifest};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 /// The one snapshot there is.
@@ -196,6 +196,11 @@ impl Runner for MemoryRunner {
         self.begin(Call::SetEgress, id).await?;
         self.state().specs.get_mut(&id).ok_or(RunnerError::NotFound)?.egress = egress;
         Ok(())
+    }
+
+    async fn denials(&self, id: SandboxId) -> Result<Vec<Denial>, RunnerError> {
+        self.held(id).ok_or(RunnerError::NotFound)?;
+        Ok(Vec::new())
     }
 
     async fn connect(&self, id: SandboxId) -> Result<Box<dyn AgentStream>, RunnerError> {

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::extract::{Body, Caller, Parameters};
 use crate::validate;
 use crate::wire::{
-    CreateSandbox, ListSandboxesQuery, ListSandboxesResponse, Order, ResizeSandbox, Sandbox, SandboxLabels,
+    CreateSandbox, ListSandboxesQuery, ListSandboxesResponse, NetworkLog, Order, ResizeSandbox, Sandbox, SandboxLabels,
     SandboxListItem, SortField, UpdateSandboxNetworkSettings,
 };
 
@@ -180,16 +180,29 @@ pub(crate) async fn update_network(
     Body(body): Body<UpdateSandboxNetworkSettings>,
 ) -> Answer<Sandbox> {
     let organization = caller.may(Permission::WriteSandboxes)?;
-    if body.domain_allow_list.is_some_and(|domains| !domains.is_empty()) {
-        return Err(ApiError::unavailable("domainAllowList"));
-    }
     let allow_list = body.network_allow_list.as_deref().map(validate::allow_list).transpose()?;
+    let domains = body.domain_allow_list.as_deref().map(validate::domains).transpose()?;
     let change = move |network: &mut NetworkSettings| {
         network.block_all = body.network_block_all.unwrap_or(network.block_all);
         network.allow_list = allow_list.unwrap_or(std::mem::take(&mut network.allow_list));
+        network.domains = domains.unwrap_or(std::mem::take(&mut network.domains));
     };
     let sandbox = app.lifecycle.set_network(organization, &sandbox, change).await?;
     Ok(Json(Sandbox::new(sandbox, &caller.url)))
+}
+
+/// What a sandbox was not let reach lately, the oldest first.
+#[utoipa::path(
+    get, path = "/sandbox/{sandboxIdOrName}/network-log", tag = "sandbox", operation_id = "getNetworkLog",
+    params(("sandboxIdOrName" = String, Path)), responses((status = 200, body = NetworkLog)),
+)]
+pub(crate) async fn network_log(
+    State(app): State<App>,
+    caller: Caller,
+    Path(sandbox): Path<String>,
+) -> Answer<NetworkLog> {
+    let denials = app.lifecycle.denials(caller.organization(), &sandbox).await?;
+    Ok(Json(NetworkLog::new(denials)))
 }
 
 /// Counts as activity, which puts an automatic stop off.

@@ -11,7 +11,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::sandbox::{CLASS, NO_BACKUP, allow_list};
+use super::sandbox::{CLASS, NO_BACKUP, allow_list, domain_allow_list};
 use crate::public_url::PublicUrl;
 
 /// What to list, all optional.
@@ -156,6 +156,9 @@ pub struct SandboxListItem {
     /// Comma-separated IPv4 ranges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_allow_list: Option<String>,
+    /// Comma-separated names; `*.example.com` is that name and all below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain_allow_list: Option<String>,
     pub cpu: u32,
     pub gpu: u32,
     pub spot: bool,
@@ -192,6 +195,7 @@ impl SandboxListItem {
             public: record.public,
             network_block_all: record.network.block_all,
             network_allow_list: allow_list(&record.network),
+            domain_allow_list: domain_allow_list(&record.network),
             cpu: record.resources.cpu,
             gpu: 0,
             spot: false,

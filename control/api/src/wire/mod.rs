@@ -18,7 +18,7 @@ pub use create_sandbox::{CreateBuildInfo, CreateSandbox, GpuPreference, SandboxV
 pub use failure::Failure;
 pub use labels::SandboxLabels;
 pub use list_sandboxes::{ListSandboxesQuery, ListSandboxesResponse, Order, SandboxListItem, SortField};
-pub use network::UpdateSandboxNetworkSettings;
+pub use network::{NetworkLog, NetworkLogItem, UpdateSandboxNetworkSettings};
 pub use resize::ResizeSandbox;
 pub use sandbox::{Sandbox, ToolboxProxyUrl};
 pub use snapshot::{ListSnapshotsQuery, PaginatedSnapshots, SnapshotDto, SnapshotSort};

@@ -27,6 +27,9 @@ pub struct Sandbox {
     /// Comma-separated IPv4 ranges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_allow_list: Option<String>,
+    /// Comma-separated names; `*.example.com` is that name and all below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain_allow_list: Option<String>,
     pub kvm: bool,
     /// The region.
     pub target: String,
@@ -81,6 +84,12 @@ pub(super) fn allow_list(network: &NetworkSettings) -> Option<String> {
     (!ranges.is_empty()).then(|| ranges.join(","))
 }
 
+/// The names as the API writes them; none when names are no limit.
+pub(super) fn domain_allow_list(network: &NetworkSettings) -> Option<String> {
+    let domains: Vec<String> = network.domains.iter().map(ToString::to_string).collect();
+    (!domains.is_empty()).then(|| domains.join(","))
+}
+
 impl Sandbox {
     pub(crate) fn new(record: Record, url: &PublicUrl) -> Self {
         Self {
@@ -94,6 +103,7 @@ impl Sandbox {
             public: record.public,
             network_block_all: record.network.block_all,
             network_allow_list: allow_list(&record.network),
+            domain_allow_list: domain_allow_list(&record.network),
             kvm: false,
             target: record.target,
             cpu: record.resources.cpu,
