@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from internet import Internet
 from inventory import inventory
 
 
@@ -30,12 +31,12 @@ def _free_port():
 
 
 class Server:
-    """One server; the same port, key and data directory over all its lives."""
+    """One server; the same port, key, data directory and options over all its lives."""
 
     def __init__(self, data_dir, *options):
-        self.options = options
         self.binary = _required("SEBRING_BIN")
         self.data_dir = data_dir
+        self.options = options
         self.port = _free_port()
         self.key = f"test-{secrets.token_hex(16)}"
         self.process = None
@@ -138,3 +139,11 @@ def server(tmp_path):
 def before():
     """What was there before the server of the test; ask for it first."""
     return inventory()
+
+
+@pytest.fixture(scope="session")
+def internet():
+    """Web, office and DNS servers of the tests; names are for those who set them."""
+    made = Internet()
+    yield made
+    made.close()
