@@ -46,7 +46,7 @@ struct Arguments {
     #[arg(long, default_value_t = 200)]
     turns: usize,
     /// Idle sandboxes to hold for the memory of one; 0 leaves it out
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 1000)]
     idle: usize,
     /// Only these: create, process, lifecycle, memory, transfer, network, toolbox, load
     #[arg(long, value_delimiter = ',')]

@@ -21,7 +21,7 @@ FILES = [
     r"templates/ext4-\d+g\.img|disks/(ID|spare-\d+)",
     r"agents/[0-9a-f]{16}(/sebring-agent)?",
     r"layers/[0-9a-f]{16}(/[0-9a-f-]{36}(/.*)?)?",
-    r"sandboxes/ID(/record\.json|/ctl(/agent\.sock)?|/cgroup(/[a-z.]+)?)?",
+    r"sandboxes/ID(/record\.(json|new)|/ctl(/agent\.sock)?|/cgroup(/[a-z.]+)?)?",
 ]
 
 

@@ -24,7 +24,7 @@ def found(server, *flags):
     return sorted((item["kind"], item["name"]) for item in items if not item["name"].startswith("spare-"))
 
 
-def plant(server, sandbox):
+def plant(server):
     """One leftover of each kind; answers what gc should call them."""
     place, planted = place_of(server), []
     pool = Path(f"/proc/{server.process.pid}/root{server.data_dir}/pool")
@@ -52,8 +52,6 @@ def plant(server, sandbox):
         planted.append(("rule", name))
     (server.data_dir / "sandboxes" / stray).mkdir()
     planted.append(("sandbox", stray))
-    (server.data_dir / "sandboxes" / sandbox / "record.new").write_text("{")
-    planted.append(("unfinished", f"sandboxes/{sandbox}/record.new"))
     (server.data_dir / "agents" / "0123456789abcdef").mkdir()
     planted.append(("agent", "0123456789abcdef"))
     for name in (stray, ".half-made"):
@@ -67,7 +65,7 @@ def test_finds_and_removes_exactly_what_is_left(server):
     stopped = server.create()
     server.client.post(f"/api/sandbox/{stopped}/stop")
     server.run(sandbox, "echo kept > file; nohup sleep 600 >/dev/null 2>&1 &")
-    planted, sleeper = plant(server, sandbox)
+    planted, sleeper = plant(server)
     try:
         assert found(server, "--dry-run") == planted
         assert sleeper.poll() is None

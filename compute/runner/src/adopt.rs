@@ -40,7 +40,7 @@ fn settle(host: &Host, Kept { mut record, running }: Kept) -> Result<Found, Host
         if let Err(error) = limit(host, id, slot, record.spec.resources) {
             tracing::warn!(sandbox_id = %id, %error, "the limits of a running sandbox are not as recorded");
         }
-        Live::new(process, slot, record.loop_device)
+        Live::adopted(process, slot, record.loop_device)
     });
     if live.is_none() && record.phase != Phase::Stopped {
         tracing::info!(sandbox_id = %id, "sandbox found stopped");

@@ -49,7 +49,11 @@ impl Inner {
             Some(live) => limit(&self.host, id, live.slot, resources).map_err(refuse_smaller),
             None if resources.disk > before.disk => {
                 let (inner, device) = (self.clone(), record.loop_device);
-                let grow = move || inner.host.disks.grow(&id.to_string(), resources.disk, device);
+                let grow = move || {
+                    // It may have been stopped a moment ago.
+                    inner.host.closer.settle();
+                    inner.host.disks.grow(&id.to_string(), resources.disk, device)
+                };
                 match tokio::task::spawn_blocking(grow).await {
                     Ok(grown) => grown.map_err(refine),
                     Err(error) => Err(RunnerError::Internal(format!("the growth of a disk was interrupted: {error}"))),

@@ -34,8 +34,6 @@ pub enum Kind {
     Rule,
     Disk,
     Sandbox,
-    /// A file that was being written, in the data directory.
-    Unfinished,
     Template,
     Agent,
     Layer,
@@ -64,7 +62,6 @@ impl fmt::Display for Kind {
             Self::Rule => "rule",
             Self::Disk => "disk",
             Self::Sandbox => "sandbox",
-            Self::Unfinished => "unfinished",
             Self::Template => "template",
             Self::Agent => "agent",
             Self::Layer => "layer",
@@ -108,12 +105,6 @@ impl Ground<'_> {
         }
         let half_made = survey.half_made.iter();
         found.extend(half_made.map(|(id, reason)| Leftover::new(Kind::Sandbox, id.to_string(), *reason)));
-        for kept in &survey.kept {
-            let file = format!("sandboxes/{}/{}", kept.record.spec.id, crate::record::NEW);
-            if self.layout.data_dir.join(&file).exists() {
-                found.push(Leftover::new(Kind::Unfinished, file, "a newer record that was not finished"));
-            }
-        }
         found.sort_by_key(|leftover| leftover.kind);
         Ok(found)
     }
@@ -136,7 +127,6 @@ impl Ground<'_> {
             (Kind::Interface, _) => link::remove(name)?,
             (Kind::Rule, Self { claim: Some(claim), .. }) => elements::remove(*claim, name)?,
             (Kind::Sandbox, _) => remove(&self.layout.sandboxes().join(name))?,
-            (Kind::Unfinished, _) => remove(&self.layout.data_dir.join(name))?,
             (Kind::Agent, _) => remove(&self.layout.agents().join(name))?,
             (Kind::Layer, _) => remove(&self.layout.layers().join(name))?,
             // Found nowhere, so there is nothing to remove.

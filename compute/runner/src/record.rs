@@ -1,16 +1,20 @@
 //! What is written down of a sandbox before it is made.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use sebring_fault::Point;
 use sebring_types::runner::SandboxSpec;
 use sebring_types::{SandboxId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "record.json";
-/// A record in the writing.
-pub(crate) const NEW: &str = "record.new";
+/// The record before, and the next one while it is written: the two take turns, for a file that is reused is cheaper than a
+/// new one.
+const NEW: &str = "record.new";
 /// Of this file's format.
 const VERSION: u32 = 1;
 
@@ -54,9 +58,17 @@ impl Record {
     /// as it does from the database: waiting for the disk here would cost each create some milliseconds.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         let new = dir.join(NEW);
-        std::fs::File::create(&new)?.write_all(&serde_json::to_vec(self)?)?;
+        let text = serde_json::to_vec(self)?;
+        // Cut after it was written, not before: that would give its block back and take another.
+        let mut file = File::options().write(true).create(true).truncate(false).open(&new)?;
+        file.write_all(&text)?;
+        file.set_len(text.len() as u64)?;
         sebring_fault::point(Point::RecordWritten);
-        std::fs::rename(new, path(dir))
+        match renameat_with(CWD, &new, CWD, path(dir), RenameFlags::EXCHANGE) {
+            // There is none yet, or the file system knows no exchange.
+            Err(Errno::NOENT | Errno::INVAL) => std::fs::rename(new, path(dir)),
+            other => Ok(other?),
+        }
     }
 
     /// The record of a sandbox's directory. `None` when there is none yet: the server died before it was written.

@@ -202,12 +202,12 @@ impl Inner {
             other => other?,
         };
         if let Some(live) = sandbox.live() {
-            live.stop(None).await?;
+            live.end().await?;
         }
         let mut record = sandbox.record.lock().await;
         // A start that was under way may have succeeded meanwhile.
         if let Some(live) = sandbox.live() {
-            live.stop(None).await?;
+            live.end().await?;
             self.release(&sandbox, &mut record, &live)?;
         }
         if !self.host.config.layout.sandbox(id).exists() {
@@ -263,7 +263,7 @@ impl Inner {
             let boot = Boot { host: &self.host, spec: &draft.spec, manifest: &manifest, slot: &slot, disk: &mounted };
             let started = boot.run();
             // The sandbox's processes hold them now.
-            for fd in [mounted.mount, slot.namespaces.user, slot.namespaces.net] {
+            for fd in [slot.namespaces.user, slot.namespaces.net] {
                 self.host.closer.close(fd);
             }
             let process = match started {
@@ -281,7 +281,7 @@ impl Inner {
                 return Err(error);
             }
             point(Point::BootRunning);
-            let live = Live::new(process, slot.number, draft.loop_device);
+            let live = Live::new(process, slot.number, mounted);
             Ok((draft, live))
         };
         let (done, live) = tokio::task::spawn_blocking(work)
@@ -339,6 +339,9 @@ impl Inner {
         tokio::spawn(remove_cgroup(cgroup, sandbox.id));
         self.lift(self.host.claim.subnet.address(live.slot));
         point(Point::ReleaseLifted);
+        if let Some(disk) = live.take_disk() {
+            self.host.closer.close(disk.mount);
+        }
         self.slots.give_back(live.slot);
         self.save(record)?;
         point(Point::ReleaseRecorded);

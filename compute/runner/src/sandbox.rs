@@ -2,10 +2,11 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use sebring_runtime::disk::MountedDisk;
 use sebring_runtime::process::{Exit, Process};
 use sebring_types::{RunnerError, SandboxId};
 use tokio::sync::{Mutex, watch};
@@ -49,6 +50,8 @@ pub(crate) struct Live {
     pub slot: u16,
     /// Where its disk is attached.
     pub loop_device: Option<u32>,
+    /// Its disk, to decide how that ends; an adopted sandbox's ends with its processes.
+    disk: SyncMutex<Option<MountedDisk>>,
     /// Somebody asked for its end.
     asked: AtomicBool,
     exit: watch::Sender<Option<Ended>>,
@@ -59,8 +62,27 @@ pub(crate) struct Live {
 pub(crate) struct Ended(pub Option<Exit>);
 
 impl Live {
-    pub fn new(process: Process, slot: u16, loop_device: Option<u32>) -> Arc<Self> {
-        Arc::new(Self { process, slot, loop_device, asked: AtomicBool::new(false), exit: watch::Sender::new(None) })
+    pub fn new(process: Process, slot: u16, disk: MountedDisk) -> Arc<Self> {
+        let live = Self::adopted(process, slot, disk.loop_device);
+        *live.disk.lock().unwrap_or_else(PoisonError::into_inner) = Some(disk);
+        live
+    }
+
+    /// One that an earlier server started.
+    pub fn adopted(process: Process, slot: u16, loop_device: Option<u32>) -> Arc<Self> {
+        Arc::new(Self {
+            process,
+            slot,
+            loop_device,
+            disk: SyncMutex::default(),
+            asked: AtomicBool::new(false),
+            exit: watch::Sender::new(None),
+        })
+    }
+
+    /// Its disk, once.
+    pub fn take_disk(&self) -> Option<MountedDisk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Of the agent, in our pid namespace.
@@ -104,6 +126,16 @@ impl Live {
         timeout(KILL_DEADLINE, self.ended()).await.map_err(|_| {
             RunnerError::Internal("the kernel does not end the sandbox's processes: does its disk hang?".into())
         })
+    }
+
+    /// Ends all processes for good: what they wrote last need not reach the disk.
+    pub async fn end(&self) -> Result<(), RunnerError> {
+        if let Some(disk) = &*self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Err(error) = disk.abandon()
+        {
+            tracing::warn!(%error, "a disk is written out before it is deleted");
+        }
+        self.stop(None).await
     }
 
     fn signal(&self, signal: Signal) -> Result<(), RunnerError> {

@@ -12,18 +12,22 @@
 
 mod image;
 mod loop_device;
+mod mounted;
 mod pool;
 mod room;
 mod template;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::AtFlags;
 
 use crate::error::{Context, RuntimeError};
 use crate::mounts;
 use loop_device::LoopDevice;
+pub use mounted::MountedDisk;
 pub use room::{Room, Usage};
 pub use template::Template;
 
@@ -50,14 +54,6 @@ pub struct Disks {
     root: PathBuf,
     /// On the file system that the root, or the pool that holds it, lies on.
     data_dir: PathBuf,
-}
-
-/// A mounted layer: a detached mount with the directories `u` and `w`.
-#[derive(Debug)]
-pub struct MountedDisk {
-    pub mount: OwnedFd,
-    /// The loop device's number, to find the layer again.
-    pub loop_device: Option<u32>,
 }
 
 impl Disks {
@@ -112,8 +108,10 @@ impl Disks {
                 LoopDevice::attach(&file).step("loop device for the disk image")?
             }
         };
-        let mount =
-            mounts::new_filesystem(c"ext4", &[(c"source", &device.path())], 0).step("mount of the disk image")?;
+        // The inode tables of our images are holes, which read as zeros: the kernel need not fill them in the background.
+        let options = [(c"source", device.path()), (c"noinit_itable", String::new())];
+        let options = options.each_ref().map(|(key, value)| (*key, value.as_str()));
+        let mount = mounts::new_filesystem(c"ext4", &options, 0).step("mount of the disk image")?;
         Ok(MountedDisk { mount, loop_device: Some(device.number()) })
     }
 
@@ -131,8 +129,8 @@ impl Disks {
         image::grow(&path, &file, gib)
     }
 
-    /// Brings into memory what the first use of a fresh layer reads, by mounting an overlay on it once: its image is read
-    /// past the page cache, so each block of metadata would cost a start a disk access.
+    /// Brings into memory what the first use of a fresh layer reads, by mounting an overlay on it once and looking at each
+    /// mount point: its image is read past the page cache, so each block would cost a start a disk access.
     pub fn warm(&self, disk: &MountedDisk) -> Result<(), RuntimeError> {
         let upper = disk.mount.as_raw_fd();
         let lower = self.root.join("templates");
@@ -145,7 +143,11 @@ impl Disks {
             ],
             0,
         );
-        overlay.map(drop).step("first mount of a disk")
+        overlay.map(drop).step("first mount of a disk")?;
+        for point in template::MOUNT_POINTS {
+            rustix::fs::statat(&disk.mount, point, AtFlags::SYMLINK_NOFOLLOW).step("first look at a disk")?;
+        }
+        Ok(())
     }
 
     /// Deletes a layer; it may be gone already. Its space is free once no sandbox uses it.

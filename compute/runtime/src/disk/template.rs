@@ -13,7 +13,7 @@ use super::image;
 use crate::error::{Context, RuntimeError};
 
 /// What every sandbox needs to find in its root: places for its mounts, whatever the image holds.
-const MOUNT_POINTS: [&str; 8] =
+pub(super) const MOUNT_POINTS: [&str; 8] =
     ["u/.sbx", "u/.sbx/bin", "u/.sbx/ctl", "u/.sbx/empty", "u/proc", "u/sys", "u/dev", "u/tmp"];
 
 /// Makes the directories `u` (upper) and `w` (work) with the mount points in them.
