@@ -15,7 +15,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::routes::{configuration, intervals, sandboxes, signing_key, snapshots, toolbox};
+use crate::routes::{
+    api_keys, configuration, intervals, paginated_sandboxes, sandboxes, signing_key, snapshots, toolbox,
+};
 use crate::{Config, error, socket, trace};
 
 fn all() -> OpenApiRouter<App> {
@@ -24,6 +26,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(configuration::ready))
         .routes(routes!(configuration::config))
         .routes(routes!(sandboxes::create, sandboxes::list))
+        .routes(routes!(paginated_sandboxes::list))
         .routes(routes!(sandboxes::get, sandboxes::delete))
         .routes(routes!(sandboxes::start))
         .routes(routes!(sandboxes::stop))
@@ -43,6 +46,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(signing_key::rotate))
         .routes(routes!(snapshots::list))
         .routes(routes!(snapshots::get))
+        .routes(routes!(api_keys::current))
 }
 
 /// The routes under `/api`: REST, `/api/openapi.json`, and Socket.IO at `/api/socket.io`.

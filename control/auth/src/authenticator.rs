@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{HeaderMap, header};
-use sebring_store::{Secret, Store, now};
+use sebring_store::{ApiKey, Secret, Store, now};
 use sebring_types::ApiKeyId;
 
 use crate::{Error, Principal};
@@ -56,6 +56,11 @@ impl Authenticator {
         };
         self.note(&known);
         Ok(known.principal.clone())
+    }
+
+    /// All that is known of the caller's key.
+    pub async fn describe(&self, caller: &Principal) -> Result<ApiKey, Error> {
+        self.store.api_keys().get(caller.key).await?.ok_or(Error::Unknown)
     }
 
     /// Looks the key up again at its next use.

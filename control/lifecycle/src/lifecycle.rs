@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sebring_events::{Event, EventKind, Events};
-use sebring_store::sandboxes::{Filter, Page, PageRequest, Transition};
+use sebring_store::sandboxes::{Filter, Page, PageRequest, Transition, Window};
 use sebring_store::{Sandbox, Store};
 use sebring_types::{OrganizationId, Runner, SandboxId, SandboxState};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +53,17 @@ impl Lifecycle {
         let mut page = self.parts.store.sandboxes().list(organization, filter, request).await?;
         page.items = page.items.into_iter().map(|sandbox| self.with_activity(sandbox)).collect();
         Ok(page)
+    }
+
+    /// One numbered page of the organization's sandboxes, and how many there are in all.
+    pub async fn window(
+        &self,
+        organization: OrganizationId,
+        filter: &Filter,
+        window: &Window,
+    ) -> Result<(Vec<Sandbox>, u64), Error> {
+        let (items, total) = self.parts.store.sandboxes().window(organization, filter, window).await?;
+        Ok((items.into_iter().map(|sandbox| self.with_activity(sandbox)).collect(), total))
     }
 
     /// Fails when nothing could be done: the database does not answer.

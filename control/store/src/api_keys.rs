@@ -58,7 +58,32 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// The name on the wire, for messages.
+    /// Every one, in the order of the API's enum.
+    pub const ALL: [Self; 21] = [
+        Self::WriteRegistries,
+        Self::DeleteRegistries,
+        Self::WriteSnapshots,
+        Self::DeleteSnapshots,
+        Self::WriteSandboxes,
+        Self::DeleteSandboxes,
+        Self::ReadVolumes,
+        Self::WriteVolumes,
+        Self::DeleteVolumes,
+        Self::WriteRegions,
+        Self::DeleteRegions,
+        Self::ReadRunners,
+        Self::WriteRunners,
+        Self::DeleteRunners,
+        Self::ReadAuditLogs,
+        Self::ManageApiKeys,
+        Self::ManageSecrets,
+        Self::ReadLimits,
+        Self::ManageSso,
+        Self::ReadBilling,
+        Self::ManageBilling,
+    ];
+
+    /// The name on the wire.
     pub fn name(self) -> String {
         json(&self).trim_matches('"').to_owned()
     }
@@ -79,6 +104,11 @@ impl Grant {
             Self::All => true,
             Self::Only(set) => set.contains(&permission),
         }
+    }
+
+    /// Those that it includes now.
+    pub fn permissions(&self) -> impl Iterator<Item = Permission> {
+        Permission::ALL.into_iter().filter(|permission| self.allows(*permission))
     }
 
     fn to_column(&self) -> String {
@@ -189,6 +219,15 @@ impl<'s> ApiKeys<'s> {
     pub async fn find(&self, digest: &str) -> Result<Option<ApiKey>, Error> {
         let row = sqlx::query("SELECT * FROM api_keys WHERE digest = $1")
             .bind(digest)
+            .fetch_optional(&self.store.read)
+            .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// The key of that id.
+    pub async fn get(&self, id: ApiKeyId) -> Result<Option<ApiKey>, Error> {
+        let row = sqlx::query("SELECT * FROM api_keys WHERE id = $1")
+            .bind(id.to_string())
             .fetch_optional(&self.store.read)
             .await?;
         row.as_ref().map(read).transpose()

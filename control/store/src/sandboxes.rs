@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use sebring_types::{DesiredState, NetworkSettings, OrganizationId, Resources, SandboxId, SandboxState};
 use sqlx::AnyConnection;
 
-pub use list::{Filter, Page, PageRequest, Range, Sort};
+pub use list::{Filter, Page, PageRequest, Range, Sort, Window};
 pub use record::Sandbox;
 
 use crate::sql::{Columns, Growing, Value, json};

@@ -12,7 +12,7 @@ use crate::public_url::PublicUrl;
 /// An authenticated caller, and the address it knows the server by.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    principal: Principal,
+    pub principal: Principal,
     pub url: PublicUrl,
 }
 

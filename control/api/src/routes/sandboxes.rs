@@ -1,5 +1,7 @@
 //! Sandboxes.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -237,14 +239,18 @@ fn page_request(query: &ListSandboxesQuery) -> Result<PageRequest, ApiError> {
     Ok(PageRequest { sort, descending: query.order != Some(Order::Asc), limit, cursor })
 }
 
-fn filter(query: ListSandboxesQuery) -> Result<Filter, ApiError> {
-    let labels = query.labels.filter(|labels| !labels.is_empty());
-    let labels = labels.map(|labels| serde_json::from_str(&labels)).transpose();
+/// Reads a JSON object; empty is none.
+pub(super) fn label_filter(text: Option<String>) -> Result<BTreeMap<String, String>, ApiError> {
+    let labels = text.filter(|labels| !labels.is_empty()).map(|labels| serde_json::from_str(&labels)).transpose();
     let labels = labels.map_err(|_| ApiError::bad_request("labels is not a JSON object of texts"))?;
+    Ok(labels.unwrap_or_default())
+}
+
+fn filter(query: ListSandboxesQuery) -> Result<Filter, ApiError> {
     Ok(Filter {
         id: query.id.filter(|id| !id.is_empty()),
         name: query.name.filter(|name| !name.is_empty()),
-        labels: labels.unwrap_or_default(),
+        labels: label_filter(query.labels)?,
         states: query.states,
         snapshots: query.snapshots,
         targets: query.region_ids,

@@ -110,14 +110,14 @@ pub enum Order {
 }
 
 /// A whole number, which some SDKs print as `1.0`.
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let whole = text.strip_suffix(".0").unwrap_or(&text);
     whole.parse().map(Some).map_err(|_| D::Error::custom(format!("{text} is not a whole number")))
 }
 
 /// RFC 3339, also with an offset without a colon or with none at all, which is UTC then: SDKs send all of these.
-fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+pub(super) fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let civil = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     let lenient = || Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", &text).ok();

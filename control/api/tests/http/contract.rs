@@ -10,7 +10,7 @@ use serde_json::Value;
 const CONTRACT: &str = "SEBRING_CONTRACT_OPENAPI";
 
 /// Schemas of both, by name.
-const ANSWERS: [&str; 9] = [
+const ANSWERS: [&str; 10] = [
     "Sandbox",
     "SandboxListItem",
     "ListSandboxesResponse",
@@ -20,6 +20,7 @@ const ANSWERS: [&str; 9] = [
     "PaginatedSnapshots",
     "DaytonaConfiguration",
     "OidcConfig",
+    "ApiKeyList",
 ];
 
 /// Optional fields of answers that have no value yet, and why.
@@ -61,6 +62,8 @@ const WITHOUT_VALUE: [(&str, &[&str]); 8] = [
 
 /// Operations beyond the contract, each described in `docs/`.
 const OF_OUR_OWN: [&str; 1] = ["GET /sandbox/{}/network-log"];
+/// Operations that the contract had, and that clients which are served still ask for.
+const FORMER: [&str; 1] = ["GET /sandbox/paginated"];
 
 struct Document(Value);
 
@@ -118,7 +121,9 @@ fn missing<'a>(from: &'a BTreeSet<String>, of: &'a BTreeSet<String>) -> Vec<&'a 
 #[test]
 fn operations_are_the_contracts() {
     let Some((ours, theirs)) = documents() else { return };
-    let ours_alone: Vec<String> = missing(&theirs.operations(), &ours.operations()).into_iter().cloned().collect();
+    let mut known = theirs.operations();
+    known.extend(FORMER.map(str::to_owned));
+    let ours_alone: Vec<String> = missing(&known, &ours.operations()).into_iter().cloned().collect();
     assert_eq!(ours_alone, OF_OUR_OWN, "ours alone");
 }
 

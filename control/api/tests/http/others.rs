@@ -1,7 +1,11 @@
 //! Snapshots, configuration, the OpenAPI document.
 
+use std::collections::BTreeSet;
+
 use crate::server::Server;
 use axum::http::StatusCode;
+use sebring_store::{Grant, Permission, Secret};
+use serde_json::json;
 
 #[tokio::test]
 async fn snapshots_are_listed_and_found() {
@@ -86,11 +90,13 @@ async fn document_lists_every_route() {
         })
         .collect();
     insta::assert_snapshot!(operations.join("\n"), @r"
+    GET /api-keys/current
     GET /config
     GET /health
     GET /health/ready
     GET /sandbox
     POST /sandbox
+    GET /sandbox/paginated
     DELETE /sandbox/{sandboxIdOrName}
     GET /sandbox/{sandboxIdOrName}
     POST /sandbox/{sandboxIdOrName}/autoarchive/{interval}
@@ -111,4 +117,22 @@ async fn document_lists_every_route() {
     GET /snapshots
     GET /snapshots/{id}
     ");
+}
+
+#[tokio::test]
+async fn a_key_describes_itself() {
+    let server = Server::new().await;
+    let key = server.ask("GET", "/api/api-keys/current", None).await;
+    assert_eq!((key.status, key.json["name"].as_str()), (StatusCode::OK, Some("admin")), "{}", key.text);
+    assert_eq!(key.json["permissions"].as_array().map(Vec::len), Some(21));
+    assert!(!key.text.contains(server.rig.key.reveal()));
+
+    let limited = Secret::generate("");
+    let grant = Grant::Only(BTreeSet::from([Permission::WriteSandboxes]));
+    server.rig.store.api_keys().insert(server.rig.organization, "ci", &limited, grant).await.expect("a key");
+    let bearer = format!("Bearer {}", limited.reveal());
+    let key = server.ask_with("GET", "/api/api-keys/current", None, &[("authorization", &bearer)]).await;
+    assert_eq!((&key.json["name"], &key.json["permissions"]), (&json!("ci"), &json!(["write:sandboxes"])));
+    assert_eq!(key.json["organizationId"], server.rig.organization.to_string());
+    assert_eq!(server.ask_with("GET", "/api/api-keys/current", None, &[]).await.status, StatusCode::UNAUTHORIZED);
 }

@@ -218,3 +218,36 @@ async fn linked_sandboxes_name_each_other() {
     let answer = server.ask("POST", "/api/sandbox/part/autodelete/5", None).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
 }
+
+#[tokio::test]
+async fn pages_have_numbers_too() {
+    let server = Server::new().await;
+    for name in ["c", "a", "b"] {
+        create(&server, json!({"name": name, "labels": {"suite": "x"}})).await;
+    }
+    create(&server, json!({"name": "other"})).await;
+    let labels = "labels=%7B%22suite%22%3A%22x%22%7D";
+    for (query, expected, total, pages) in [
+        (format!("?limit=2&sort=name&order=asc&{labels}"), vec!["a", "b"], 3, 2),
+        (format!("?page=2.0&limit=2&sort=name&order=asc&{labels}"), vec!["c"], 3, 2),
+        (format!("?page=3&limit=2&{labels}"), vec![], 3, 2),
+        ("?name=o".to_owned(), vec!["other"], 1, 1),
+        ("?name=none".to_owned(), vec![], 0, 0),
+        (String::new(), vec!["other", "b", "a", "c"], 4, 1),
+    ] {
+        let answer = server.ask("GET", &format!("/api/sandbox/paginated{query}"), None).await;
+        assert_eq!(answer.status, StatusCode::OK, "{query} {}", answer.text);
+        assert_eq!(names(&answer.json), expected, "{query}");
+        assert_eq!((&answer.json["total"], &answer.json["totalPages"]), (&json!(total), &json!(pages)), "{query}");
+    }
+    let full = server.ask("GET", "/api/sandbox/paginated?limit=1", None).await;
+    assert_eq!((&full.json["page"], &full.json["items"][0]["env"]), (&json!(1), &json!({})));
+    for sort in ["id", "state", "snapshot", "region", "updatedAt", "createdAt", "lastActivityAt"] {
+        let answer = server.ask("GET", &format!("/api/sandbox/paginated?sort={sort}"), None).await;
+        assert_eq!(names(&answer.json).len(), 4, "{sort} {}", answer.text);
+    }
+    for query in ["page=0", "page=x", "limit=0", "limit=201", "sort=cpu", "page=4294967295&limit=200", "labels=x"] {
+        let answer = server.ask("GET", &format!("/api/sandbox/paginated?{query}"), None).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+    }
+}

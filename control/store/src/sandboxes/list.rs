@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Sandbox, Sandboxes};
 use crate::Error;
-use crate::sql::{Growing, Value, starts_with};
+use crate::sql::{Columns, Growing, Value, starts_with};
 
 /// From, to; both included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +61,11 @@ pub enum Sort {
     LastActivityAt,
     #[default]
     CreatedAt,
+    Id,
+    State,
+    Snapshot,
+    Target,
+    UpdatedAt,
 }
 
 /// One page of a list.
@@ -72,6 +77,17 @@ pub struct PageRequest {
     pub limit: u32,
     /// Where the page before ended.
     pub cursor: Option<String>,
+}
+
+/// One page of a list whose pages have numbers: those who come and go between two pages shift the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    pub sort: Sort,
+    pub descending: bool,
+    /// At least 1.
+    pub limit: u32,
+    /// How many come before.
+    pub offset: u32,
 }
 
 /// The answer.
@@ -91,7 +107,21 @@ impl Sort {
             Self::Disk => "disk_gib",
             Self::LastActivityAt => "last_activity_at",
             Self::CreatedAt => "created_at",
+            Self::Id => "id",
+            Self::State => "state",
+            Self::Snapshot => "snapshot",
+            Self::Target => "target",
+            Self::UpdatedAt => "updated_at",
         }
+    }
+
+    fn push(self, query: &mut Growing, descending: bool) {
+        let order = if descending { " DESC" } else { " ASC" };
+        query.push(" ORDER BY ").push(self.column()).push(order).push(", id").push(order);
+    }
+
+    fn is_text(self) -> bool {
+        matches!(self, Self::Name | Self::Id | Self::State | Self::Snapshot | Self::Target)
     }
 
     fn value(self, sandbox: &Sandbox) -> Key {
@@ -102,6 +132,11 @@ impl Sort {
             Self::Disk => Key::Integer(sandbox.resources.disk.into()),
             Self::LastActivityAt => Key::Integer(sandbox.last_activity_at.as_millisecond()),
             Self::CreatedAt => Key::Integer(sandbox.created_at.as_millisecond()),
+            Self::Id => Key::Text(sandbox.id.to_string()),
+            Self::State => Key::Text(sandbox.state.as_str().to_owned()),
+            Self::Snapshot => Key::Text(sandbox.snapshot.clone()),
+            Self::Target => Key::Text(sandbox.target.clone()),
+            Self::UpdatedAt => Key::Integer(sandbox.updated_at.as_millisecond()),
         }
     }
 }
@@ -130,9 +165,8 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Error::InvalidCursor)?;
         let cursor: Self = serde_json::from_slice(&bytes).map_err(|_| Error::InvalidCursor)?;
         let text_key = matches!(cursor.key, Key::Text(_));
-        let fits = cursor.sort == request.sort
-            && cursor.descending == request.descending
-            && text_key == (cursor.sort == Sort::Name);
+        let fits =
+            cursor.sort == request.sort && cursor.descending == request.descending && text_key == cursor.sort.is_text();
         if fits { Ok(cursor) } else { Err(Error::InvalidCursor) }
     }
 }
@@ -158,8 +192,7 @@ impl Sandboxes<'_> {
             });
             query.push(", ").text(cursor.id).push(")");
         }
-        let order = if request.descending { " DESC" } else { " ASC" };
-        query.push(" ORDER BY ").push(request.sort.column()).push(order).push(", id").push(order);
+        request.sort.push(&mut query, request.descending);
         query.push(" LIMIT ").integer(i64::from(request.limit) + 1);
         let rows = query.build().fetch_all(&self.store.read).await?;
         let mut items = rows.iter().map(Sandbox::read).collect::<Result<Vec<_>, _>>()?;
@@ -170,6 +203,27 @@ impl Sandboxes<'_> {
             Cursor { sort: request.sort, descending: request.descending, key, id: last.id.to_string() }.encode()
         });
         Ok(Page { items, next_cursor })
+    }
+
+    /// One numbered page of the organization's sandboxes, and how many there are in all.
+    pub async fn window(
+        &self,
+        organization: OrganizationId,
+        filter: &Filter,
+        window: &Window,
+    ) -> Result<(Vec<Sandbox>, u64), Error> {
+        let mut query = Growing::new("SELECT * FROM sandboxes WHERE organization_id = ");
+        query.text(organization.to_string());
+        filter.push(&mut query);
+        window.sort.push(&mut query, window.descending);
+        query.push(" LIMIT ").integer(window.limit).push(" OFFSET ").integer(window.offset);
+        let rows = query.build().fetch_all(&self.store.read).await?;
+        let mut query = Growing::new("SELECT COUNT(*) AS total FROM sandboxes WHERE organization_id = ");
+        query.text(organization.to_string());
+        filter.push(&mut query);
+        let total = query.build().fetch_one(&self.store.read).await?;
+        let items = rows.iter().map(Sandbox::read).collect::<Result<_, _>>()?;
+        Ok((items, Columns(&total).integer("total")?))
     }
 }
 

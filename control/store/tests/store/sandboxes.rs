@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use sebring_store::sandboxes::{Filter, PageRequest, Range, Setting, Sort, Transition};
+use sebring_store::sandboxes::{Filter, PageRequest, Range, Setting, Sort, Transition, Window};
 use sebring_store::{Error, Sandbox, now};
 use sebring_types::{DesiredState, OrganizationId, Resources, SandboxId, SandboxState};
 
@@ -194,8 +194,10 @@ async fn pages_hold_every_sandbox_once() {
             sandbox.resources.cpu = number / 3 + 1;
             sandboxes.insert(&sandbox).await.expect("written");
         }
-        let sorts = [Sort::Name, Sort::Cpu, Sort::Memory, Sort::Disk, Sort::LastActivityAt, Sort::CreatedAt];
-        for (sort, descending) in sorts.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
+        let numbers = [Sort::Cpu, Sort::Memory, Sort::Disk, Sort::LastActivityAt, Sort::CreatedAt, Sort::UpdatedAt];
+        let texts = [Sort::Name, Sort::Id, Sort::State, Sort::Snapshot, Sort::Target];
+        let sorts = numbers.into_iter().chain(texts);
+        for (sort, descending) in sorts.flat_map(|sort| [(sort, false), (sort, true)]) {
             let mut request = page(sort, descending, 3);
             let mut seen = Vec::new();
             loop {
@@ -209,6 +211,17 @@ async fn pages_hold_every_sandbox_once() {
             seen.sort();
             seen.dedup();
             assert_eq!(seen.len(), 7, "{sort:?} {descending}");
+            let mut seen = Vec::new();
+            for offset in [0, 3, 6, 9] {
+                let window = Window { sort, descending, limit: 3, offset };
+                let (items, total) =
+                    sandboxes.window(organization.id, &Filter::default(), &window).await.expect("read");
+                assert_eq!(total, 7);
+                seen.extend(items.into_iter().map(|sandbox| sandbox.name));
+            }
+            seen.sort();
+            seen.dedup();
+            assert_eq!(seen.len(), 7, "{sort:?} {descending} by numbers");
         }
         let forged = PageRequest { cursor: Some("e30".to_owned()), ..page(Sort::Name, true, 3) };
         let refused = sandboxes.list(organization.id, &Filter::default(), &forged).await;
