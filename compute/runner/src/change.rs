@@ -49,8 +49,9 @@ impl Inner {
             Some(live) => limit(&self.host, id, live.slot, resources).map_err(refuse_smaller),
             None if resources.disk > before.disk => {
                 let (inner, device) = (self.clone(), record.loop_device);
+                self.unpark(&sandbox);
                 let grow = move || {
-                    // It may have been stopped a moment ago.
+                    // The unmount of one that was stopped a moment ago takes a while.
                     inner.host.closer.settle();
                     inner.host.disks.grow(&id.to_string(), resources.disk, device)
                 };

@@ -31,6 +31,9 @@ use crate::slots::{self, Slot, Slots};
 use crate::space;
 use crate::spares::Spares;
 
+/// How long the disk of a stopped sandbox stays mounted.
+const PARKING: Duration = Duration::from_secs(2);
+
 /// A runner of this machine. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LocalRunner(Arc<Inner>);
@@ -165,7 +168,10 @@ impl Inner {
         let slot = self.slots.take().await?;
         let number = slot.number;
         record.phase = Phase::Starting { slot: number };
-        match self.clone().boot(&mut record, manifest, slot, Disk::Existing).await {
+        let booted = self.clone().boot(&mut record, manifest, slot, Disk::Existing).await;
+        // The sandbox has it mounted itself now.
+        self.unpark(&sandbox);
+        match booted {
             Ok(live) => {
                 self.clone().attach(&sandbox, live);
                 Ok(())
@@ -209,6 +215,13 @@ impl Inner {
         if let Some(live) = sandbox.live() {
             live.end().await?;
             self.release(&sandbox, &mut record, &live)?;
+        }
+        if let Some(disk) = sandbox.unpark() {
+            // It was stopped, or has just ended, and may not be written yet.
+            if let Err(error) = disk.abandon() {
+                tracing::warn!(sandbox_id = %id, %error, "a disk is written out before it is deleted");
+            }
+            self.host.closer.close(disk.mount);
         }
         if !self.host.config.layout.sandbox(id).exists() {
             return Ok(());
@@ -314,7 +327,7 @@ impl Inner {
     }
 
     /// Cleans up after an agent, and reports an end that nobody asked for.
-    async fn ended(&self, sandbox: &Sandbox, live: &Live, ended: Ended) {
+    async fn ended(&self, sandbox: &Arc<Sandbox>, live: &Live, ended: Ended) {
         let kills = self.host.cgroups.at(&cgroup_name(sandbox.id, live.slot)).oom_kills();
         let mut record = sandbox.record.lock().await;
         if let Err(error) = self.release(sandbox, &mut record, live) {
@@ -329,7 +342,7 @@ impl Inner {
     }
 
     /// Gives back what a running sandbox holds, after its last process has ended. Does nothing if that was done.
-    fn release(&self, sandbox: &Sandbox, record: &mut Record, live: &Live) -> Result<(), RunnerError> {
+    fn release(&self, sandbox: &Arc<Sandbox>, record: &mut Record, live: &Live) -> Result<(), RunnerError> {
         if !sandbox.live().is_some_and(|current| std::ptr::eq(&*current, live)) {
             return Ok(());
         }
@@ -340,12 +353,31 @@ impl Inner {
         self.lift(self.host.claim.subnet.address(live.slot));
         point(Point::ReleaseLifted);
         if let Some(disk) = live.take_disk() {
-            self.host.closer.close(disk.mount);
+            self.park(sandbox, disk);
         }
         self.slots.give_back(live.slot);
         self.save(record)?;
         point(Point::ReleaseRecorded);
         Ok(())
+    }
+
+    /// Unmounts the disk of an ended sandbox a little later, so that a start that follows at once need not mount it again.
+    fn park(&self, sandbox: &Arc<Sandbox>, disk: MountedDisk) {
+        sandbox.park(disk);
+        let (sandbox, closer) = (Arc::downgrade(sandbox), self.host.closer.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(PARKING).await;
+            if let Some(disk) = sandbox.upgrade().and_then(|sandbox| sandbox.unpark()) {
+                closer.close(disk.mount);
+            }
+        });
+    }
+
+    /// Unmounts the disk of a stopped sandbox now.
+    pub(crate) fn unpark(&self, sandbox: &Sandbox) {
+        if let Some(disk) = sandbox.unpark() {
+            self.host.closer.close(disk.mount);
+        }
     }
 
     pub(crate) fn save(&self, record: &Record) -> Result<(), RunnerError> {

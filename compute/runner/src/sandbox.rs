@@ -26,11 +26,13 @@ pub(crate) struct Sandbox {
     /// Locked by the operation under way.
     pub record: Mutex<Record>,
     live: RwLock<Option<Arc<Live>>>,
+    /// The disk of a sandbox that was stopped a moment ago: mounted still, for one that is started again at once.
+    parked: SyncMutex<Option<MountedDisk>>,
 }
 
 impl Sandbox {
     pub fn new(record: Record) -> Self {
-        Self { id: record.spec.id, record: Mutex::new(record), live: RwLock::new(None) }
+        Self { id: record.spec.id, record: Mutex::new(record), live: RwLock::new(None), parked: SyncMutex::default() }
     }
 
     /// The running agent.
@@ -40,6 +42,16 @@ impl Sandbox {
 
     pub fn set_live(&self, live: Option<Arc<Live>>) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+    }
+
+    /// Keeps a disk mounted.
+    pub fn park(&self, disk: MountedDisk) {
+        *self.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(disk);
+    }
+
+    /// The disk that was kept mounted, if it still is.
+    pub fn unpark(&self) -> Option<MountedDisk> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

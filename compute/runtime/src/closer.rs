@@ -22,9 +22,7 @@ impl Closer {
     /// Starts the thread; it ends with the last clone of this.
     pub fn start() -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("closer".into())
-            .spawn(move || receiver.into_iter().for_each(Job::run))?;
+        std::thread::Builder::new().name("closer".into()).spawn(move || receiver.into_iter().for_each(Job::run))?;
         Ok(Self(sender))
     }
 
