@@ -161,9 +161,9 @@ def disks(server, sandboxes, running):
         except OSError:
             continue
         # Seen from the mount namespace of the pool the path is short.
-        name = backing.removesuffix(" (deleted)").rsplit("/", 1)[1]
+        name = backing.removesuffix(" (deleted)").rpartition("/")[2]
         if name in sandboxes or (backing.startswith(str(server.data_dir)) and not name.startswith("spare-")):
-            attached.append("pool" if name == "pool.img" else backing.rsplit("/", 1)[1])
+            attached.append("pool" if name == "pool.img" else backing.rpartition("/")[2])
     wanted = sorted([*running, *(["pool"] if (server.data_dir / "pool.img").exists() else [])])
     compare(wrong, "loop devices", sorted(attached), wanted)
     return wrong
