@@ -19,7 +19,6 @@ mod template;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::AtFlags;
@@ -129,25 +128,14 @@ impl Disks {
         image::grow(&path, &file, gib)
     }
 
-    /// Brings into memory what the first use of a fresh layer reads, by mounting an overlay on it once and looking at each
-    /// mount point: its image is read past the page cache, so each block would cost a start a disk access.
+    /// Brings into memory what the first use of a fresh layer reads, by a look at each mount point and a first directory as
+    /// overlayfs makes one: its image is read past the page cache, so each block would cost a start a disk access.
     pub fn warm(&self, disk: &MountedDisk) -> Result<(), RuntimeError> {
-        let upper = disk.mount.as_raw_fd();
-        let lower = self.root.join("templates");
-        let overlay = mounts::new_filesystem(
-            c"overlay",
-            &[
-                (c"lowerdir", &lower.to_string_lossy()),
-                (c"upperdir", &format!("/proc/self/fd/{upper}/u")),
-                (c"workdir", &format!("/proc/self/fd/{upper}/w")),
-            ],
-            0,
-        );
-        overlay.map(drop).step("first mount of a disk")?;
+        let step = "first use of a disk";
         for point in template::MOUNT_POINTS {
-            rustix::fs::statat(&disk.mount, point, AtFlags::SYMLINK_NOFOLLOW).step("first look at a disk")?;
+            rustix::fs::statat(&disk.mount, point, AtFlags::SYMLINK_NOFOLLOW).step(step)?;
         }
-        Ok(())
+        rustix::fs::mkdirat(&disk.mount, "w/work", rustix::fs::Mode::empty()).step(step)
     }
 
     /// Deletes a layer; it may be gone already. Its space is free once no sandbox uses it.

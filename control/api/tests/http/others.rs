@@ -104,6 +104,7 @@ async fn document_lists_every_route() {
     POST /sandbox/{sandboxIdOrName}/autopause/{interval}
     POST /sandbox/{sandboxIdOrName}/autostop/{interval}
     PUT /sandbox/{sandboxIdOrName}/labels
+    GET /sandbox/{sandboxIdOrName}/network-log
     POST /sandbox/{sandboxIdOrName}/network-settings
     POST /sandbox/{sandboxIdOrName}/public/{isPublic}
     POST /sandbox/{sandboxIdOrName}/resize
