@@ -163,6 +163,6 @@ fn the_written_document_is_the_present_one() {
     }
     let written = std::fs::read_to_string(DOCUMENT).expect("the document");
     // Not their texts: in what order members are written depends on who else is built along.
-    let written: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+    let written: Value = serde_json::from_str(&written).expect("JSON");
     assert!(written == present, "docs/toolbox-openapi.json is out of date: run this test with {WRITE}=1");
 }
