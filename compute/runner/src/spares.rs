@@ -24,9 +24,8 @@ struct Spare {
 fn make(disks: &Disks, name: &str, gib: u32) -> Result<MountedDisk, RuntimeError> {
     disks.create(name, gib)?;
     point(Point::SpareCreated);
-    let disk = disks.mount(name, gib, None)?;
+    let disk = disks.mount_new(name)?;
     point(Point::SpareMounted);
-    disks.warm(&disk)?;
     Ok(disk)
 }
 
@@ -83,7 +82,7 @@ impl Spares {
             }
         }
         self.disks.create(&name, gib)?;
-        let mounted = self.disks.mount(&name, gib, None);
+        let mounted = self.disks.mount_new(&name);
         if mounted.is_err() {
             self.disks.remove(&name)?;
         }

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use rustix::fs::{FlockOperation, SeekFrom as Sparse};
+use rustix::io::Errno;
 use sebring_fault::Point;
 
 use super::Mode;
@@ -24,17 +26,30 @@ pub(super) fn clone_file(from: &Path, to: &Path, mode: Mode) -> io::Result<()> {
 
 /// Skips the holes, which are nearly all of a fresh image.
 fn copy_sparse(mut source: File, mut target: File) -> io::Result<()> {
-    let length = source.metadata()?.len();
-    target.set_len(length)?;
-    let mut at = 0;
-    while let Ok(data) = rustix::fs::seek(&source, Sparse::Data(at)) {
-        let end = rustix::fs::seek(&source, Sparse::Hole(data))?;
-        source.seek(SeekFrom::Start(data))?;
-        target.seek(SeekFrom::Start(data))?;
-        io::copy(&mut (&source).take(end - data), &mut target)?;
-        at = end;
+    target.set_len(source.metadata()?.len())?;
+    for data in data(&source)? {
+        source.seek(SeekFrom::Start(data.start))?;
+        target.seek(SeekFrom::Start(data.start))?;
+        io::copy(&mut (&source).take(data.end - data.start), &mut target)?;
     }
     Ok(())
+}
+
+/// Where a file has data and no holes; bytes.
+pub(super) fn data(file: &File) -> io::Result<Vec<Range<u64>>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    loop {
+        match rustix::fs::seek(file, Sparse::Data(at)) {
+            Ok(start) => at = start,
+            // None after this.
+            Err(Errno::NXIO) => return Ok(found),
+            Err(error) => return Err(error.into()),
+        }
+        let end = rustix::fs::seek(file, Sparse::Hole(at))?;
+        found.push(at..end);
+        at = end;
+    }
 }
 
 /// Whether files in this directory can share blocks.

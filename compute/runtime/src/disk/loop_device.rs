@@ -2,9 +2,13 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::Advice;
 
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
 const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
@@ -14,6 +18,8 @@ const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const LO_FLAGS_DIRECT_IO: u32 = 16;
 /// The block size of the file systems in our images, bytes.
 const BLOCK_SIZE: u32 = 4096;
+/// Bytes of a hole that are read sooner than two requests are made.
+const CLOSE: u64 = 256 << 10;
 
 /// `struct loop_info64` of `linux/loop.h`.
 #[repr(C)]
@@ -57,6 +63,19 @@ impl LoopDevice {
 
     pub fn path(&self) -> String {
         path(self.number).to_string_lossy().into_owned()
+    }
+
+    /// Begins to read parts of it into memory; those that lie close together at once, with the holes between them.
+    pub fn read_ahead(&self, parts: &[Range<u64>]) -> io::Result<()> {
+        for group in parts.chunk_by(|before, after| after.start - before.end <= CLOSE) {
+            if let [first, ..] = group
+                && let Some(last) = group.last()
+            {
+                let length = NonZeroU64::new(last.end - first.start);
+                rustix::fs::fadvise(&self.file, first.start, length, Advice::WillNeed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Becomes as large as its file is now.

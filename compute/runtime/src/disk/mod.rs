@@ -93,13 +93,35 @@ impl Disks {
         std::fs::rename(self.path(from), self.path(to)).step("new name of a disk")
     }
 
+    /// Mounts a layer that was just made, and brings into memory what its first use reads: its image is read past the page
+    /// cache, so each block that a start finds missing would cost it a disk access.
+    pub fn mount_new(&self, name: &str) -> Result<MountedDisk, RuntimeError> {
+        let path = self.path(name);
+        if self.mode == Mode::Directory {
+            return mount_directory(&path);
+        }
+        let file = open_image(&path)?;
+        let data = image::data(&file).step("data of a fresh disk image")?;
+        let device = LoopDevice::attach(&file).step("loop device for the disk image")?;
+        device.read_ahead(&data).step("first reading of a fresh disk")?;
+        let disk = mount_image(&device)?;
+        // What a look at each mount point leaves in memory spares the same to the start; so does a first directory, such as
+        // overlayfs makes one.
+        let step = "first use of a disk";
+        for point in template::MOUNT_POINTS.into_iter().chain([template::AGENT]) {
+            rustix::fs::statat(&disk.mount, point, AtFlags::SYMLINK_NOFOLLOW).step(step)?;
+        }
+        rustix::fs::mkdirat(&disk.mount, "w/work", rustix::fs::Mode::empty()).step(step)?;
+        Ok(disk)
+    }
+
     /// Mounts a layer of `gib` GiB. `last_device` is where it was attached last, if that is known: it may still be.
     pub fn mount(&self, name: &str, gib: u32, last_device: Option<u32>) -> Result<MountedDisk, RuntimeError> {
         let path = self.path(name);
         if self.mode == Mode::Directory {
-            return Ok(MountedDisk { mount: mounts::clone_tree(&path)?, loop_device: None });
+            return mount_directory(&path);
         }
-        let file = File::options().read(true).write(true).open(&path).step("disk image of the sandbox")?;
+        let file = open_image(&path)?;
         let device = match last_device.and_then(|number| LoopDevice::still_attached(number, &file)) {
             Some(device) => device,
             None => {
@@ -107,11 +129,7 @@ impl Disks {
                 LoopDevice::attach(&file).step("loop device for the disk image")?
             }
         };
-        // The inode tables of our images are holes, which read as zeros: the kernel need not fill them in the background.
-        let options = [(c"source", device.path()), (c"noinit_itable", String::new())];
-        let options = options.each_ref().map(|(key, value)| (*key, value.as_str()));
-        let mount = mounts::new_filesystem(c"ext4", &options, 0).step("mount of the disk image")?;
-        Ok(MountedDisk { mount, loop_device: Some(device.number()) })
+        mount_image(&device)
     }
 
     /// Makes a layer larger. It must not be mounted, nor still in use by a sandbox that has just ended.
@@ -120,22 +138,12 @@ impl Disks {
         if self.mode == Mode::Directory {
             return Ok(());
         }
-        let file = File::options().read(true).write(true).open(&path).step("disk image of the sandbox")?;
+        let file = open_image(&path)?;
         if last_device.is_some_and(|number| LoopDevice::still_attached(number, &file).is_some()) {
             let busy = io::Error::from_raw_os_error(libc::EBUSY);
             return Err(RuntimeError::new("growth of the disk, which the kernel has not let go of yet", busy));
         }
         image::grow(&path, &file, gib)
-    }
-
-    /// Brings into memory what the first use of a fresh layer reads, by a look at each mount point and a first directory as
-    /// overlayfs makes one: its image is read past the page cache, so each block would cost a start a disk access.
-    pub fn warm(&self, disk: &MountedDisk) -> Result<(), RuntimeError> {
-        let step = "first use of a disk";
-        for point in template::MOUNT_POINTS {
-            rustix::fs::statat(&disk.mount, point, AtFlags::SYMLINK_NOFOLLOW).step(step)?;
-        }
-        rustix::fs::mkdirat(&disk.mount, "w/work", rustix::fs::Mode::empty()).step(step)
     }
 
     /// Deletes a layer; it may be gone already. Its space is free once no sandbox uses it.
@@ -175,6 +183,22 @@ impl Disks {
     fn path(&self, name: &str) -> PathBuf {
         self.root.join("disks").join(name)
     }
+}
+
+fn open_image(path: &Path) -> Result<File, RuntimeError> {
+    File::options().read(true).write(true).open(path).step("disk image of the sandbox")
+}
+
+fn mount_directory(path: &Path) -> Result<MountedDisk, RuntimeError> {
+    Ok(MountedDisk { mount: mounts::clone_tree(path)?, loop_device: None })
+}
+
+fn mount_image(device: &LoopDevice) -> Result<MountedDisk, RuntimeError> {
+    // The inode tables of our images are holes, which read as zeros: the kernel need not fill them in the background.
+    let options = [(c"source", device.path()), (c"noinit_itable", String::new())];
+    let options = options.each_ref().map(|(key, value)| (*key, value.as_str()));
+    let mount = mounts::new_filesystem(c"ext4", &options, 0).step("mount of the disk image")?;
+    Ok(MountedDisk { mount, loop_device: Some(device.number()) })
 }
 
 fn choose(data_dir: &Path) -> Result<(Mode, PathBuf), RuntimeError> {
