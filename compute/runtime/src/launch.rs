@@ -11,7 +11,7 @@
 //! what lets CRIU dump and restore a sandbox, and the mounts of the [`ward`](crate::ward) are locked in them.
 //! `CLONE_PARENT` makes the agent our child, not the usher's.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -55,17 +55,30 @@ pub struct Launched {
     pub process: Process,
     /// Our end of the handshake (`sebring_types::agent`).
     pub handshake: UnixStream,
+    /// Best dropped once the agent has answered: until then there is better to do than to wait for it.
+    pub usher: Usher,
+}
+
+/// The ended usher; taking its namespaces apart keeps it a little longer. Reaped when dropped.
+#[derive(Debug)]
+pub struct Usher(c_int);
+
+impl Drop for Usher {
+    fn drop(&mut self) {
+        // SAFETY: it is our unreaped child; the status may be null.
+        unsafe { libc::waitpid(self.0, std::ptr::null_mut(), libc::__WALL) };
+    }
 }
 
 impl Launch<'_> {
     /// Starts the agent. Returns as soon as its program runs; it has not been set up yet.
     pub fn start(self) -> Result<Launched, RuntimeError> {
         let (handshake, agent_end) = UnixStream::pair().step("handshake with the agent")?;
-        let process = self.spawn(agent_end.as_fd())?;
-        Ok(Launched { process, handshake })
+        let (process, usher) = self.spawn(agent_end.as_fd())?;
+        Ok(Launched { process, handshake, usher })
     }
 
-    fn spawn(&self, handshake: BorrowedFd<'_>) -> Result<Process, RuntimeError> {
+    fn spawn(&self, handshake: BorrowedFd<'_>) -> Result<(Process, Usher), RuntimeError> {
         let devices = mounts::clone_tree(self.profile.devices.path())?;
         let agent = mounts::clone_tree(self.agent)?;
         mounts::restrict(agent.as_fd(), Attributes::PROGRAM).step("read-only mount of the agent")?;
@@ -115,13 +128,13 @@ impl Launch<'_> {
         if usher < 0 {
             return Err(RuntimeError::new("start of a process", io::Error::from_raw_os_error(-usher as i32)));
         }
-        // SAFETY: the usher is our unreaped child; the status may be null.
-        unsafe { libc::waitpid(usher as i32, std::ptr::null_mut(), libc::__WALL) };
+        let usher = Usher(usher as c_int);
         if let Some((step, errno)) = plan.failure {
+            drop(usher);
             reap_failed(&mut plan);
             return Err(RuntimeError::new(step.describe(), io::Error::from_raw_os_error(errno)));
         }
-        Process::from_child(plan.agent_pid, plan.agent_pidfd).step("descriptor of the agent")
+        Ok((Process::from_child(plan.agent_pid, plan.agent_pidfd).step("descriptor of the agent")?, usher))
     }
 }
 

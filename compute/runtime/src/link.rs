@@ -57,8 +57,7 @@ impl Linker {
     pub fn connect(&self, namespace: BorrowedFd<'_>, address: &Address) -> Result<(), RuntimeError> {
         self.enter(namespace)?;
         let inside = Inside { linker: self };
-        // Before the interface arrives, so that it never gets a link-local address.
-        sysctl("ipv6/conf/default/disable_ipv6", "1");
+        // Of all interfaces, also those to come, before one arrives: so none ever gets a link-local address.
         sysctl("ipv6/conf/all/disable_ipv6", "1");
         // Any user of the sandbox may serve on port 80 and send a ping.
         sysctl("ipv4/ip_unprivileged_port_start", "0");
