@@ -55,17 +55,20 @@ impl Lifecycle {
         let (sandbox, spec) = self.plan(new).await?;
         let live = self.parts.table.of(&sandbox);
         let _turn = Arc::clone(&live.turn).lock_owned().await;
-        if let Err(error) = self.parts.store.sandboxes().insert(&sandbox).await {
-            self.parts.table.remove(sandbox.id);
-            return Err(match error {
-                sebring_store::Error::NameTaken => Error::NameTaken(sandbox.name),
-                sebring_store::Error::ParentGone(parent) => Error::NotFound(parent.to_string()),
-                other => other.into(),
-            });
-        }
-        point(Point::CreateInserted);
-        self.publish(&sandbox, EventKind::Created);
-        match self.ask(Action::Create, |runner| async move { runner.create(spec).await }).await {
+        let make = self.ask(Action::Create, |runner| async move { runner.create(spec).await });
+        let made = if sandbox.linked_to.is_none() && sandbox.name == sandbox.id.to_string() {
+            // Nothing that a user chose can refuse it: the runner need not wait until it is written.
+            let (written, made) = tokio::join!(self.write(&sandbox), make);
+            if let Err(error) = written {
+                self.destroy_unwritten(sandbox.id);
+                return Err(error);
+            }
+            made
+        } else {
+            self.write(&sandbox).await?;
+            make.await
+        };
+        match made {
             Ok(()) => {
                 point(Point::CreateMade);
                 let started = self.enter(&sandbox, Action::Create, SandboxState::Started, None).await?;
@@ -78,6 +81,22 @@ impl Lifecycle {
                 Err(error)
             }
         }
+    }
+
+    /// Makes it known.
+    async fn write(&self, sandbox: &Sandbox) -> Result<(), Error> {
+        if let Err(error) = self.parts.store.sandboxes().insert(sandbox).await {
+            self.parts.table.remove(sandbox.id);
+            return Err(match error {
+                sebring_store::Error::NameTaken => Error::NameTaken(sandbox.name.clone()),
+                sebring_store::Error::ParentGone(parent) => Error::NotFound(parent.to_string()),
+                other => other.into(),
+            });
+        }
+        point(Point::CreateInserted);
+        self.publish(sandbox, EventKind::Created);
+        self.note_use(&sandbox.snapshot, sandbox.created_at);
+        Ok(())
     }
 
     /// Leaves nothing. A runner that answered has cleaned up; one that did not must be told.

@@ -14,14 +14,18 @@ use crate::{Action, Error, Lifecycle};
 impl Lifecycle {
     /// Marks the sandbox as being destroyed, which frees its name, and does the rest in the background.
     pub async fn destroy_sandbox(&self, organization: OrganizationId, id_or_name: &str) -> Result<Sandbox, Error> {
-        let id = self.get(organization, id_or_name).await?.id;
-        self.destroy(id).await
+        let found = self.get(organization, id_or_name).await?;
+        self.destroy_found(found).await
     }
 
     pub(crate) async fn destroy(&self, id: SandboxId) -> Result<Sandbox, Error> {
+        self.destroy_found(self.find(id).await?).await
+    }
+
+    async fn destroy_found(&self, sandbox: Sandbox) -> Result<Sandbox, Error> {
         let lifecycle = self.clone();
         let mark = async move {
-            let destroying = lifecycle.mark(id).await?;
+            let destroying = lifecycle.mark(sandbox).await?;
             point(Point::DestroyMarked);
             if let Some(begun) = destroying.begun {
                 lifecycle.destroy_in_background(begun);
@@ -32,20 +36,23 @@ impl Lifecycle {
     }
 
     /// Enters `destroying` from whatever state the sandbox has by then.
-    async fn mark(&self, id: SandboxId) -> Result<Marked, Error> {
+    async fn mark(&self, mut sandbox: Sandbox) -> Result<Marked, Error> {
         loop {
-            let found = self.parts.store.sandboxes().get(id).await?;
-            let sandbox = found.ok_or_else(|| Error::NotFound(id.to_string()))?;
             let Step::Enter(to) = step(sandbox.state, Action::Destroy) else {
                 return Ok(Marked { sandbox, begun: None });
             };
             match self.enter(&sandbox, Action::Destroy, to, None).await {
                 // It changed in between: look again. Each round is one step of an operation that ends.
-                Err(Error::Overtaken(_)) => {}
+                Err(Error::Overtaken(_)) => sandbox = self.find(sandbox.id).await?,
                 Err(error) => return Err(error),
                 Ok(destroying) => return Ok(Marked { begun: Some(destroying.clone()), sandbox: destroying }),
             }
         }
+    }
+
+    async fn find(&self, id: SandboxId) -> Result<Sandbox, Error> {
+        let found = self.parts.store.sandboxes().get(id).await?;
+        found.ok_or_else(|| Error::NotFound(id.to_string()))
     }
 
     /// From `destroying` to nothing, or to `error` when the runner can't.
@@ -56,6 +63,16 @@ impl Lifecycle {
                 tracing::error!(sandbox_id = %destroying.id, %error, "sandbox could not be destroyed");
                 let reason = format!("{error}: delete the sandbox again");
                 let _ = lifecycle.enter(&destroying, Action::Destroy, SandboxState::Error, Some(reason)).await;
+            }
+        });
+    }
+
+    /// Takes a sandbox from the runner that nobody was told of.
+    pub(crate) fn destroy_unwritten(&self, id: SandboxId) {
+        let lifecycle = self.clone();
+        self.parts.operations.spawn(async move {
+            if let Err(error) = lifecycle.destroy_on_runner(id).await {
+                tracing::error!(sandbox_id = %id, %error, "a sandbox stays on the runner until the next start");
             }
         });
     }

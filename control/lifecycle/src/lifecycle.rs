@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::live::Table;
+use crate::snapshots::Uses;
 use crate::timers::Timers;
 use crate::{Action, Busy};
 use crate::{Config, Error, Live, machine};
@@ -29,6 +30,7 @@ pub(crate) struct Parts {
     pub config: Config,
     pub table: Table,
     pub timers: Timers,
+    pub uses: Uses,
     /// Operations that are under way.
     pub operations: TaskTracker,
     /// Ends the tasks that only wait.

@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::lifecycle::Parts;
 use crate::live::Table;
+use crate::snapshots::Uses;
 use crate::timers::Timers;
 use crate::{Action, Config, Error, Lifecycle, links};
 
@@ -50,7 +51,8 @@ impl Lifecycle {
                 });
             });
             let (operations, ending) = (TaskTracker::new(), CancellationToken::new());
-            Parts { store, runner, events, config, table: Table::default(), timers, operations, ending }
+            let (table, uses) = (Table::default(), Uses::default());
+            Parts { store, runner, events, config, table, timers, uses, operations, ending }
         });
         let lifecycle = Self { parts };
         lifecycle.sync_snapshots().await?;

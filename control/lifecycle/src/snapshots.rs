@@ -1,9 +1,35 @@
 //! The snapshots that sandboxes can be created from: those that the runner holds.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
 use sebring_store::Snapshot;
 use sebring_types::OrganizationId;
 
 use crate::{Error, Lifecycle};
+
+/// The use of a snapshot is written down at most this often.
+const NOTE_EVERY: SignedDuration = SignedDuration::from_secs(1);
+
+/// When the use of each snapshot, by name, was last written down.
+#[derive(Debug, Default)]
+pub(crate) struct Uses(Mutex<HashMap<String, Timestamp>>);
+
+impl Uses {
+    /// Whether it is time to write this use down; true for one caller.
+    fn is_due(&self, name: &str, at: Timestamp) -> bool {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match noted.get_mut(name) {
+            Some(last) if at.duration_since(*last) < NOTE_EVERY => false,
+            Some(last) => {
+                *last = at;
+                true
+            }
+            None => noted.insert(name.to_owned(), at).is_none(),
+        }
+    }
+}
 
 impl Lifecycle {
     /// All that the organization can use, last used first.
@@ -38,5 +64,18 @@ impl Lifecycle {
     pub(crate) async fn sync_snapshots(&self) -> Result<(), Error> {
         let held = self.parts.runner.snapshots().await.map_err(Error::from_runner)?;
         Ok(self.parts.store.snapshots().sync(&held).await?)
+    }
+
+    /// Writes the use of a snapshot down, in the background.
+    pub(crate) fn note_use(&self, name: &str, at: Timestamp) {
+        if !self.parts.uses.is_due(name, at) {
+            return;
+        }
+        let (store, name) = (self.parts.store.clone(), name.to_owned());
+        self.parts.operations.spawn(async move {
+            if let Err(error) = store.snapshots().touch(&name, at).await {
+                tracing::warn!(%error, name, "the use of a snapshot could not be noted");
+            }
+        });
     }
 }

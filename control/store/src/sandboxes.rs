@@ -51,21 +51,19 @@ impl<'s> Sandboxes<'s> {
         Self { store }
     }
 
-    /// Writes a new sandbox and notes that its snapshot was used. [`Error::NameTaken`] when it is, and
-    /// [`Error::ParentGone`] when that which it is linked to is no longer wanted: who marks a sandbox as unwanted and then
-    /// asks for those linked to it gets all there will ever be.
+    /// Writes a new sandbox. [`Error::NameTaken`] when it is, and [`Error::ParentGone`] when that which it is linked to is no
+    /// longer wanted: who marks a sandbox as unwanted and then asks for those linked to it gets all there will ever be.
     pub async fn insert(&self, sandbox: &Sandbox) -> Result<(), Error> {
+        if sandbox.labels.is_empty() && sandbox.linked_to.is_none() {
+            // One statement needs no transaction, which is two more.
+            return sandbox.insert(&self.store.write).await.map_err(Error::on_insert);
+        }
         let mut transaction = self.store.write.begin().await?;
         if let Some(parent) = sandbox.linked_to {
             hold(&mut transaction, parent).await?;
         }
-        sandbox.insert(&mut transaction).await.map_err(Error::on_insert)?;
+        sandbox.insert(&mut *transaction).await.map_err(Error::on_insert)?;
         write_labels(&mut transaction, sandbox.id, &sandbox.labels).await?;
-        sqlx::query("UPDATE snapshots SET last_used_at = $1 WHERE name = $2")
-            .bind(sandbox.created_at.as_millisecond())
-            .bind(&sandbox.snapshot)
-            .execute(&mut *transaction)
-            .await?;
         transaction.commit().await?;
         Ok(())
     }

@@ -102,6 +102,16 @@ impl<'s> Snapshots<'s> {
         .await?;
         row.as_ref().map(read).transpose()
     }
+
+    /// Notes when a sandbox was last made from the one of that name.
+    pub async fn touch(&self, name: &str, at: Timestamp) -> Result<(), Error> {
+        sqlx::query("UPDATE snapshots SET last_used_at = $1 WHERE name = $2 AND COALESCE(last_used_at, 0) < $1")
+            .bind(at.as_millisecond())
+            .bind(name)
+            .execute(&self.store.write)
+            .await?;
+        Ok(())
+    }
 }
 
 fn read(row: &AnyRow) -> Result<Snapshot, Error> {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use sebring_types::{DesiredState, NetworkSettings, OrganizationId, Resources, SandboxId, SandboxState};
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{Any, Executor};
 
 use crate::Error;
 use crate::sql::{Columns, json};
@@ -56,7 +56,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    pub(super) async fn insert(&self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    pub(super) async fn insert<'c>(&self, executor: impl Executor<'c, Database = Any>) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO sandboxes (id, organization_id, name, snapshot, target, user_name, env, labels, is_public, \
              cpu, memory_gib, disk_gib, state, desired_state, error_reason, recoverable, auto_stop_interval, \
@@ -92,7 +92,7 @@ impl Sandbox {
         .bind(self.version)
         .bind(json(&self.network))
         .bind(self.linked_to.map(|parent| parent.to_string()))
-        .execute(connection)
+        .execute(executor)
         .await?;
         Ok(())
     }
