@@ -101,6 +101,7 @@ points! {
     DestroyMarked = "destroy.marked",
     DestroyRecorded = "destroy.recorded",
     DestroyDisk = "destroy.disk",
+    DestroyBlanked = "destroy.blanked",
     DestroyFiles = "destroy.files",
     DestroyDone = "destroy.done",
     DestroyForgotten = "destroy.forgotten",

@@ -16,11 +16,12 @@ FIRST_SUBNET, RANGES, RANGE = 200, 4096, 65536
 # Prepared ahead, and the one that waits for room.
 AHEAD = 17
 FILES = [
-    r"lock|sebring\.db(-wal|-shm)?|mounts(/[a-z-]+)?|life-\d+\.log|snapshots|sandboxes|agents|layers",
+    r"lock|sebring\.db(-wal|-shm)?|mounts(/[a-z-]+)?|life-\d+\.log|snapshots|sandboxes|blanks|agents|layers",
     r"pool\.img|pool|disks|templates",
     r"templates/ext4-\d+g\.img|disks/(ID|spare-\d+)",
     r"agents/[0-9a-f]{16}(/sebring-agent)?",
     r"layers/[0-9a-f]{16}(/[0-9a-f-]{36}(/.*)?)?",
+    r"blanks/[0-9a-f-]{36}(/record\.(json|new)|/ctl|/cgroup(/cpu\.max)?)?",
     r"sandboxes/ID(/record\.(json|new)|/ctl(/agent\.sock)?|/cgroup(/[a-z.]+)?)?",
 ]
 

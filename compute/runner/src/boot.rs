@@ -23,6 +23,7 @@ use sebring_types::runner::SandboxSpec;
 use sebring_types::{Resources, RunnerError, SandboxId, SnapshotManifest};
 
 use crate::host::Host;
+use crate::places;
 use crate::runner::remove_cgroup;
 use crate::slots::Slot;
 use crate::trust::Trust;
@@ -105,6 +106,7 @@ impl Boot<'_> {
         let ready = self
             .introduce(launched.handshake)
             .and_then(|()| close_control_dir(&control_dir).step("control directory").map_err(refine));
+        drop(launched.usher);
         match ready {
             Ok(()) => {
                 stages.end("agent");
@@ -222,13 +224,12 @@ pub(crate) fn limits(resources: Resources, pids: u64) -> Limits {
     Limits { memory: u64::from(resources.memory) * GIB, milli_cpus: u64::from(resources.cpu) * 1000, pids }
 }
 
-/// A fresh directory that root inside may write to, until the agent has bound its socket there.
+/// An empty directory that root inside may write to, until the agent has bound its socket there.
 fn make_control_dir(dir: &Path, root_uid: u32) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => places::empty(dir)?,
+        other => other?,
     }
-    fs::DirBuilder::new().mode(0o700).create(dir)?;
     std::os::unix::fs::chown(dir, Some(root_uid), Some(root_uid))
 }
 

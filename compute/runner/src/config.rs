@@ -62,6 +62,11 @@ impl Layout {
         self.sandboxes().join(id.to_string())
     }
 
+    /// Directories of deleted sandboxes, to be used again.
+    pub(crate) fn blanks(&self) -> PathBuf {
+        self.data_dir.join("blanks")
+    }
+
     pub(crate) fn control_dir(&self, id: sebring_types::SandboxId) -> PathBuf {
         self.sandbox(id).join("ctl")
     }

@@ -27,6 +27,7 @@ mod host;
 mod leftovers;
 mod manifests;
 mod memory;
+mod places;
 mod purge;
 mod record;
 mod runner;

@@ -15,6 +15,7 @@ const FILE: &str = "record.json";
 /// The record before, and the next one while it is written: the two take turns, for a file that is reused is cheaper than a
 /// new one.
 const NEW: &str = "record.new";
+pub(crate) const FILES: [&str; 2] = [FILE, NEW];
 /// Of this file's format.
 const VERSION: u32 = 1;
 
@@ -71,10 +72,12 @@ impl Record {
         }
     }
 
-    /// The record of a sandbox's directory. `None` when there is none yet: the server died before it was written.
+    /// The record of a sandbox's directory. `None` when there is none yet: the server died before it was written, or it is
+    /// empty in a directory that another had before.
     pub fn read(dir: &Path) -> io::Result<Option<Self>> {
         let text = match std::fs::read(path(dir)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok(text) if text.is_empty() => return Ok(None),
             other => other?,
         };
         let record: Self = serde_json::from_slice(&text)?;

@@ -25,6 +25,7 @@ use crate::connect::connect;
 use crate::descriptors;
 use crate::host::{Host, HostError};
 use crate::manifests::Manifests;
+use crate::places::Places;
 use crate::record::{Phase, Record};
 use crate::sandbox::{Ended, Live, Sandbox};
 use crate::slots::{self, Slot, Slots};
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     manifests: Manifests,
     slots: Slots,
     spares: Spares,
+    places: Places,
     /// Which running sandboxes reach each other.
     pub(crate) links: Arc<Links>,
     pub(crate) network: Network,
@@ -85,6 +87,7 @@ impl LocalRunner {
             manifests: Manifests::default(),
             slots: Slots::start(host.claim, host.ward.clone(), host.config.prepared, &in_use, host.config.max_running),
             spares: Spares::start(host.disks.clone(), host.config.prepared),
+            places: Places::open(&host.config.layout).step("directories of deleted sandboxes")?,
             links,
             network,
             sandboxes: RwLock::default(),
@@ -262,7 +265,7 @@ impl Inner {
         let work = move || {
             let id = draft.spec.id;
             if disk == Disk::New {
-                std::fs::create_dir_all(self.host.config.layout.sandbox(id)).map_err(internal("directory"))?;
+                self.places.make(id).map_err(internal("directory"))?;
                 point(Point::BootDirectory);
             }
             self.save(&draft)?;
@@ -387,13 +390,9 @@ impl Inner {
     fn remove_files(&self, id: SandboxId) -> Result<(), RunnerError> {
         self.host.disks.remove(&id.to_string()).map_err(refine)?;
         point(Point::DestroyDisk);
-        match std::fs::remove_dir_all(self.host.config.layout.sandbox(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(internal("removal of the sandbox")(error)),
-            _ => {
-                point(Point::DestroyFiles);
-                Ok(())
-            }
-        }
+        self.places.clear(id).map_err(internal("removal of the sandbox"))?;
+        point(Point::DestroyFiles);
+        Ok(())
     }
 }
 

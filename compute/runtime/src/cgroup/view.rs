@@ -76,7 +76,12 @@ pub(super) fn write_own(dir: &Path, limits: &Limits) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    fs::write(dir.join(CPU_MAX), limits.cpu_max() + "\n")
+    let (path, text) = (dir.join(CPU_MAX), limits.cpu_max() + "\n");
+    // A directory that is used again has most often the right text.
+    if fs::read_to_string(&path).is_ok_and(|present| present == text) {
+        return Ok(());
+    }
+    fs::write(path, text)
 }
 
 #[cfg(test)]
