@@ -98,6 +98,7 @@ points! {
     ConfineDone = "confine.done",
 
     // Delete.
+    WarmMade = "warm.made",
     DestroyMarked = "destroy.marked",
     DestroyRecorded = "destroy.recorded",
     DestroyDisk = "destroy.disk",

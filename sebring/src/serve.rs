@@ -12,7 +12,7 @@ use sebring_auth::Authenticator;
 use sebring_events::Events;
 use sebring_images::DEFAULT_SNAPSHOT;
 use sebring_lifecycle::Lifecycle;
-use sebring_runner::{Host, LocalRunner, RunnerConfig};
+use sebring_runner::{Host, LocalRunner, RunnerConfig, WarmConfig};
 use sebring_store::{Secret, Store};
 use sebring_types::{Isolation, Resources};
 use tokio::net::TcpListener;
@@ -49,6 +49,10 @@ pub struct Options {
     /// Sandboxes that may run at once; the host has room for 4,079 of one server.
     #[arg(long, value_name = "COUNT", env = "SEBRING_MAX_RUNNING")]
     max_running: Option<usize>,
+    /// Sandboxes of the default snapshot that are kept ready, so that a create need not wait until one is made; each takes
+    /// about 1 MiB of memory.
+    #[arg(long, value_name = "COUNT", default_value_t = 8, env = "SEBRING_WARM")]
+    warm: usize,
     #[command(flatten)]
     network: network::Options,
     /// Write a line to this descriptor once the API answers.
@@ -72,6 +76,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     config.isolation = options.isolation;
     config.max_running = options.max_running.unwrap_or(config.max_running);
     config.network = options.network.config()?;
+    config.warm = WarmConfig { snapshot: DEFAULT_SNAPSHOT.to_owned(), count: options.warm };
     if let Some(dir) = &options.snapshot_dir {
         config.layout.snapshot_dir.clone_from(dir);
     }

@@ -41,6 +41,8 @@ class Server:
         self.key = f"test-{secrets.token_hex(16)}"
         self.process = None
         self.lives = 0
+        # Sandboxes made ahead of need: none, so that what there is can be compared with what is asked for.
+        self.warm = 0
         # Hard limits by their name in `resource`.
         self.limits = {}
         self.client = httpx.Client(
@@ -60,7 +62,7 @@ class Server:
             self.process = subprocess.Popen(
                 [self.binary, "serve", "--data-dir", self.data_dir, "--snapshot-dir", self.lender,
                  "--listen", f"127.0.0.1:{self.port}", "--ready-fd", str(writer), *self.options],
-                env={**os.environ, "SEBRING_API_KEY": self.key},
+                env={**os.environ, "SEBRING_API_KEY": self.key, "SEBRING_WARM": str(self.warm)},
                 pass_fds=[writer],
                 preexec_fn=self.limit if self.limits else None,
                 stdout=log,

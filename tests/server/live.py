@@ -58,6 +58,29 @@ def differences(server):
     return next((wrong for check in checks if (wrong := check())), [])
 
 
+def made_ahead(server, count):
+    """The ids of sandboxes that wait for a create, once there are as many."""
+    end = time.monotonic() + 15
+    while True:
+        names = {name for names in cgroups_of(place_of(server)).values() for name in names if awake(server, name)}
+        ids = {name.rsplit(".", 1)[0] for name in names} - listed(server).keys()
+        if len(ids) == count:
+            return ids
+        assert time.monotonic() < end, f"{ids} were made ahead, not {count}\n{server.log()}"
+        time.sleep(0.02)
+
+
+def awake(server, name):
+    """Whether the agent of that cgroup is there."""
+    for parent in cgroups_of(place_of(server)):
+        try:
+            if Path(parent, name, "cgroup.procs").read_text():
+                return True
+        except OSError:
+            continue
+    return False
+
+
 def members(cgroups, running):
     wrong = []
     for hierarchy, names in cgroups.items():

@@ -15,7 +15,7 @@ import subprocess
 import httpx
 import pytest
 from conftest import Server
-from live import assert_exact, listed
+from live import assert_exact, listed, made_ahead
 from test_survival import init_of, wait_for
 
 SCOPE = os.environ.get("SEBRING_TEST_FAULTS", "some")
@@ -223,15 +223,19 @@ def chosen(_=None):
 
 def first_start(tmp_path, faults):
     """Ends a server at each step of what it does in an empty directory only."""
-    server = Server(tmp_path / "first").start()
+    server = Server(tmp_path / "first")
+    server.warm = 1
+    made_ahead(server.start(), 1)
     server.purge()
-    points = [point for point in faults.passed() if re.match(r"host\.claimed|pool|agent|template", point)]
+    points = [point for point in faults.passed() if re.match(r"host\.claimed|pool|agent|template|warm", point)]
     for point in filter(chosen, points):
         print(f"first start: {point}")
         server.data_dir.mkdir(exist_ok=True)
         faults.arm(point)
         try:
+            server.warm = 1
             start_and_die(server)
+            server.warm = 0
             server.start()
             assert server.run(server.create(), "echo works") == "works\n"
             assert_exact(server)

@@ -47,6 +47,9 @@ def test_deleted_sandboxes_leave_nothing(server):
     while files_of(server) - files and time.monotonic() < end:
         time.sleep(0.1)
     assert files_of(server) - files == set()
+    # Their directories are kept for others, with nothing of theirs.
+    for record in server.data_dir.glob("blanks/*/record.*"):
+        assert record.read_text() == ""
     counts = count_by_kind(before)
     while (more := grown(counts)) and time.monotonic() < end:
         time.sleep(0.1)
@@ -59,5 +62,5 @@ def files_of(server):
         os.path.join(directory, name)
         for directory, folders, names in os.walk(server.data_dir)
         for name in folders + names
-        if not name.endswith(".log")
+        if not name.endswith(".log") and not directory.startswith(str(server.data_dir / "blanks"))
     }

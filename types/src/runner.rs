@@ -117,6 +117,12 @@ pub trait Runner: Send + Sync + 'static {
     /// What was found at start: sandboxes of an earlier process, adopted or cleaned up.
     async fn inventory(&self) -> Vec<Held>;
 
+    /// The id of a sandbox of that kind that was made ahead of need, if there is one: a create with this id takes the least
+    /// time. The one who asks must create or destroy it.
+    async fn prepared(&self, _snapshot: &str, _resources: Resources) -> Option<SandboxId> {
+        None
+    }
+
     /// Makes a sandbox and waits until its agent listens. On an error nothing is left.
     async fn create(&self, spec: SandboxSpec) -> Result<(), RunnerError>;
 

@@ -1,4 +1,5 @@
-//! One start of a sandbox, from its files to an agent that listens. Blocking; a few milliseconds.
+//! One start of a sandbox, from its files to an agent that listens, in two steps: all that is the same for each sandbox of
+//! its kind can be done ahead of need. Blocking; a few milliseconds.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +15,8 @@ use rustix::process::Signal;
 use sebring_fault::Point;
 use sebring_runtime::cgroup::{Cgroup, Limits};
 use sebring_runtime::disk::MountedDisk;
-use sebring_runtime::launch::Launch;
+use sebring_runtime::launch::{Launch, Launched, Usher};
+use sebring_runtime::link::Address;
 use sebring_runtime::mounts::{self, Layers};
 use sebring_runtime::process::Process;
 use sebring_runtime::{Context, RuntimeError};
@@ -35,35 +37,57 @@ pub(crate) struct Boot<'a> {
     pub host: &'a Host,
     pub spec: &'a SandboxSpec,
     pub manifest: &'a SnapshotManifest,
-    pub slot: &'a Slot,
-    pub disk: &'a MountedDisk,
+    pub slot: Slot,
+    pub disk: MountedDisk,
+}
+
+/// A sandbox that lacks only what its agent waits for: its configuration.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub slot: u16,
+    pub disk: MountedDisk,
+    hostname: String,
+    address: Address,
+    cgroup: Cgroup,
+    process: Process,
+    handshake: UnixStream,
+    usher: Usher,
 }
 
 impl Boot<'_> {
-    /// Starts the agent and waits until it listens. On an error no process of this start is left, and its cgroup
-    /// goes as soon as the kernel lets it.
-    pub fn run(self) -> Result<Process, RunnerError> {
+    /// Starts the agent. On an error no process of this start is left, and its cgroup goes as soon as the kernel lets it.
+    pub fn make(self) -> Result<Made, RunnerError> {
         let mut stages = Stages::begin();
         let name = cgroup_name(self.spec.id, self.slot.number);
         let limits = limits(self.spec.resources, self.host.config.max_processes);
         let cgroup = self.host.cgroups.create(&name, &limits).map_err(refine)?;
         stages.end("cgroup");
         sebring_fault::point(Point::BootCgroup);
-        let started = self.launch(&cgroup, &limits, &mut stages);
-        tracing::debug!(sandbox_id = %self.spec.id, %stages, "start");
-        let Err(error) = started else { return started };
-        // Less than its own limit killed it: that of everything, or the host's memory.
-        let starved = cgroup.oom_kills() > 0;
-        tokio::spawn(remove_cgroup(cgroup, self.spec.id));
-        if starved {
-            let text =
-                "the runner's memory ran out while the sandbox started: stop or delete sandboxes, or try again later";
-            return Err(RunnerError::Exhausted(text.into()));
+        let launched = self.launch(&cgroup, &limits, &mut stages);
+        tracing::debug!(sandbox_id = %self.spec.id, %stages, "made");
+        // The sandbox's processes hold them now.
+        for fd in [self.slot.namespaces.user, self.slot.namespaces.net] {
+            self.host.closer.close(fd);
         }
-        Err(error)
+        match launched {
+            Ok(Launched { process, handshake, usher }) => Ok(Made {
+                slot: self.slot.number,
+                disk: self.disk,
+                hostname: self.spec.hostname.clone(),
+                address: self.slot.address,
+                cgroup,
+                process,
+                handshake,
+                usher,
+            }),
+            Err(error) => {
+                tokio::spawn(remove_cgroup(cgroup, self.spec.id));
+                Err(error)
+            }
+        }
     }
 
-    fn launch(&self, cgroup: &Cgroup, limits: &Limits, stages: &mut Stages) -> Result<Process, RunnerError> {
+    fn launch(&self, cgroup: &Cgroup, limits: &Limits, stages: &mut Stages) -> Result<Launched, RunnerError> {
         let profile = self.host.profile(self.manifest);
         let control_dir = self.host.config.layout.control_dir(self.spec.id);
         let ids = self.slot.namespaces.ids;
@@ -103,22 +127,7 @@ impl Boot<'_> {
         .map_err(refine)?;
         stages.end("launch");
         sebring_fault::point(Point::BootLaunched);
-        let ready = self
-            .introduce(launched.handshake)
-            .and_then(|()| close_control_dir(&control_dir).step("control directory").map_err(refine));
-        drop(launched.usher);
-        match ready {
-            Ok(()) => {
-                stages.end("agent");
-                sebring_fault::point(Point::BootReady);
-                Ok(launched.process)
-            }
-            Err(error) => {
-                let ended = launched.process.signal(Signal::KILL).and_then(|()| launched.process.wait());
-                tracing::warn!(sandbox_id = %self.spec.id, %error, ?ended, "the agent did not come up");
-                Err(error)
-            }
-        }
+        Ok(launched)
     }
 
     fn lower_layers(&self) -> Result<Vec<PathBuf>, RunnerError> {
@@ -131,16 +140,73 @@ impl Boot<'_> {
         layers.push(rootfs);
         Ok(layers)
     }
+}
+
+impl Made {
+    /// Tells the agent who it is, and waits until it listens. On an error nothing of it is left, as with [`Boot::make`].
+    pub fn begin(
+        self,
+        host: &Host,
+        spec: &SandboxSpec,
+        manifest: &SnapshotManifest,
+    ) -> Result<(Process, MountedDisk), RunnerError> {
+        let began = Instant::now();
+        let control_dir = host.config.layout.control_dir(spec.id);
+        let ready = self
+            .take_name(&spec.hostname)
+            .and_then(|()| self.introduce(host, spec, manifest))
+            .and_then(|()| close_control_dir(&control_dir).step("control directory").map_err(refine));
+        match ready {
+            Ok(()) => {
+                tracing::debug!(sandbox_id = %spec.id, took = ?began.elapsed(), "agent");
+                sebring_fault::point(Point::BootReady);
+                drop(self.usher);
+                Ok((self.process, self.disk))
+            }
+            Err(error) => {
+                tracing::warn!(sandbox_id = %spec.id, %error, "the agent did not come up");
+                // Less than its own limit killed it: that of everything, or the host's memory.
+                let starved = self.cgroup.oom_kills() > 0;
+                self.end(spec.id);
+                if starved {
+                    let text = "the runner's memory ran out while the sandbox started: stop or delete sandboxes, or try \
+                                again later";
+                    return Err(RunnerError::Exhausted(text.into()));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the agent; what is on disk stays.
+    pub fn end(self, id: SandboxId) {
+        drop(self.usher);
+        let ended = self.process.signal(Signal::KILL).and_then(|()| self.process.wait());
+        if let Err(error) = ended {
+            tracing::warn!(sandbox_id = %id, %error, "an agent that was not wanted could not be ended");
+        }
+        tokio::spawn(remove_cgroup(self.cgroup, id));
+    }
+
+    /// One that was made ahead of need has been given another name.
+    fn take_name(&self, hostname: &str) -> Result<(), RunnerError> {
+        if hostname == self.hostname {
+            return Ok(());
+        }
+        self.process.set_hostname(hostname).step("host name").map_err(refine)
+    }
 
     /// The handshake of `sebring_types::agent`.
-    fn introduce(&self, mut stream: UnixStream) -> Result<(), RunnerError> {
-        let mut exchange = || -> io::Result<Vec<u8>> {
-            stream.set_read_timeout(Some(self.host.config.boot_deadline))?;
-            stream.set_write_timeout(Some(self.host.config.boot_deadline))?;
-            stream.write_all(&serde_json::to_vec(&self.agent_config())?)?;
+    fn introduce(&self, host: &Host, spec: &SandboxSpec, manifest: &SnapshotManifest) -> Result<(), RunnerError> {
+        let config = self.agent_config(host, spec, manifest);
+        let exchange = || -> io::Result<Vec<u8>> {
+            let mut stream = &self.handshake;
+            stream.set_read_timeout(Some(host.config.boot_deadline))?;
+            stream.set_write_timeout(Some(host.config.boot_deadline))?;
+            stream.write_all(&serde_json::to_vec(&config)?)?;
             stream.shutdown(Shutdown::Write)?;
             let mut reply = Vec::new();
-            (&mut stream).take(64 * 1024).read_to_end(&mut reply)?;
+            stream.take(64 * 1024).read_to_end(&mut reply)?;
             Ok(reply)
         };
         let reply = exchange().map_err(|error| {
@@ -160,30 +226,29 @@ impl Boot<'_> {
         }
     }
 
-    fn agent_config(&self) -> AgentConfig {
-        let address = &self.slot.address;
+    fn agent_config(&self, host: &Host, spec: &SandboxSpec, manifest: &SnapshotManifest) -> AgentConfig {
         AgentConfig {
             protocol: PROTOCOL,
-            sandbox_id: self.spec.id.to_string(),
-            hostname: self.spec.hostname.clone(),
-            user: self.spec.user.clone().unwrap_or_else(|| self.manifest.user.clone()),
-            work_dir: self.manifest.work_dir.clone(),
-            env: self.environment(),
-            nameserver: Some(address.gateway.to_string()),
-            address: Some(address.sandbox.to_string()),
-            entrypoint: self.manifest.entrypoint.clone(),
-            grace_seconds: self.host.config.grace.as_secs().try_into().unwrap_or(u32::MAX),
+            sandbox_id: spec.id.to_string(),
+            hostname: spec.hostname.clone(),
+            user: spec.user.clone().unwrap_or_else(|| manifest.user.clone()),
+            work_dir: manifest.work_dir.clone(),
+            env: environment(host, spec, manifest),
+            nameserver: Some(self.address.gateway.to_string()),
+            address: Some(self.address.sandbox.to_string()),
+            entrypoint: manifest.entrypoint.clone(),
+            grace_seconds: host.config.grace.as_secs().try_into().unwrap_or(u32::MAX),
         }
     }
+}
 
-    fn environment(&self) -> BTreeMap<String, String> {
-        let mut env = self.manifest.env.clone();
-        env.extend(self.spec.env.clone());
-        if self.host.trust.is_some() {
-            Trust::add_variables(&mut env);
-        }
-        env
+fn environment(host: &Host, spec: &SandboxSpec, manifest: &SnapshotManifest) -> BTreeMap<String, String> {
+    let mut env = manifest.env.clone();
+    env.extend(spec.env.clone());
+    if host.trust.is_some() {
+        Trust::add_variables(&mut env);
     }
+    env
 }
 
 /// How long each stage of a start took, for the debug log.

@@ -25,6 +25,16 @@ pub struct RunnerConfig {
     pub network: NetworkConfig,
     /// Network namespaces, and disks of the default size, prepared ahead.
     pub prepared: usize,
+    pub warm: WarmConfig,
+}
+
+/// Whole sandboxes that are made ahead.
+#[derive(Debug, Clone)]
+pub struct WarmConfig {
+    /// The name of their snapshot.
+    pub snapshot: String,
+    /// How many are kept; each takes about a MiB. None are made while few places for running sandboxes are left.
+    pub count: usize,
 }
 
 impl RunnerConfig {
@@ -40,6 +50,7 @@ impl RunnerConfig {
             boot_deadline: Duration::from_secs(20),
             network: NetworkConfig::default(),
             prepared: 16,
+            warm: WarmConfig { snapshot: String::new(), count: 0 },
         }
     }
 }

@@ -35,10 +35,12 @@ mod sandbox;
 mod slots;
 mod space;
 mod spares;
+mod starts;
 mod survey;
 mod trust;
+mod warm;
 
-pub use config::RunnerConfig;
+pub use config::{RunnerConfig, WarmConfig};
 pub use gc::gc;
 pub use host::{Host, HostError};
 pub use leftovers::{Kind, Leftover};

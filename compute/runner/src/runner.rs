@@ -19,18 +19,18 @@ use sebring_types::{Denial, Resources, Runner, RunnerError, SandboxId, SnapshotM
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::adopt;
-use crate::boot::{Boot, cgroup_name, cgroup_slot, refine};
+use crate::boot::{cgroup_name, cgroup_slot, refine};
 use crate::change::{member, rule_of};
 use crate::connect::connect;
-use crate::descriptors;
 use crate::host::{Host, HostError};
 use crate::manifests::Manifests;
 use crate::places::Places;
 use crate::record::{Phase, Record};
 use crate::sandbox::{Ended, Live, Sandbox};
-use crate::slots::{self, Slot, Slots};
+use crate::slots::{self, Slots};
 use crate::space;
 use crate::spares::Spares;
+use crate::warm::{self, Warm};
 
 /// How long the disk of a stopped sandbox stays mounted.
 const PARKING: Duration = Duration::from_secs(2);
@@ -42,17 +42,18 @@ pub struct LocalRunner(Arc<Inner>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) host: Host,
-    manifests: Manifests,
-    slots: Slots,
-    spares: Spares,
-    places: Places,
+    pub(crate) manifests: Manifests,
+    pub(crate) slots: Slots,
+    pub(crate) spares: Spares,
+    pub(crate) places: Places,
+    pub(crate) warm: Warm,
     /// Which running sandboxes reach each other.
     pub(crate) links: Arc<Links>,
     pub(crate) network: Network,
     sandboxes: RwLock<HashMap<SandboxId, Arc<Sandbox>>>,
     found: Vec<Held>,
     /// Beyond two starts per CPU only the queue grows (measured).
-    starts: Semaphore,
+    pub(crate) starts: Semaphore,
     pub(crate) report: mpsc::UnboundedSender<Observation>,
     observations: Mutex<mpsc::UnboundedReceiver<Observation>>,
     /// Wakes the one who watches the room that is left.
@@ -88,6 +89,7 @@ impl LocalRunner {
             slots: Slots::start(host.claim, host.ward.clone(), host.config.prepared, &in_use, host.config.max_running),
             spares: Spares::start(host.disks.clone(), host.config.prepared),
             places: Places::open(&host.config.layout).step("directories of deleted sandboxes")?,
+            warm: Warm::default(),
             links,
             network,
             sandboxes: RwLock::default(),
@@ -100,6 +102,7 @@ impl LocalRunner {
         };
         let runner = Self(Arc::new(inner));
         space::watch(&runner.0, woken);
+        warm::keep(&runner.0);
         for (sandbox, live) in adopted {
             let sandbox = Arc::new(sandbox);
             runner.0.write().insert(sandbox.id, sandbox.clone());
@@ -112,7 +115,7 @@ impl LocalRunner {
 }
 
 impl Inner {
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<SandboxId, Arc<Sandbox>>> {
+    pub(crate) fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<SandboxId, Arc<Sandbox>>> {
         self.sandboxes.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -123,70 +126,6 @@ impl Inner {
     pub(crate) fn get(&self, id: SandboxId) -> Result<Arc<Sandbox>, RunnerError> {
         let sandboxes = self.sandboxes.read().unwrap_or_else(PoisonError::into_inner);
         sandboxes.get(&id).cloned().ok_or(RunnerError::NotFound)
-    }
-
-    async fn create(self: Arc<Self>, spec: SandboxSpec) -> Result<(), RunnerError> {
-        let manifest = self.manifests.find(&self.host.snapshots, &spec.snapshot)?;
-        self.check_room()?;
-        let _permit = self.permit().await?;
-        let slot = self.slots.take().await?;
-        let number = slot.number;
-        let record = Record::new(spec, manifest.id, number);
-        let sandbox = Arc::new(Sandbox::new(record));
-        let mut record = sandbox.record.lock().await;
-        self.write().insert(sandbox.id, sandbox.clone());
-        let id = sandbox.id;
-        let result = self.clone().boot(&mut record, manifest, slot, Disk::New).await;
-        match result {
-            Ok(live) => {
-                self.clone().attach(&sandbox, live);
-                Ok(())
-            }
-            Err(error) => {
-                point(Point::CreateFailed);
-                self.write().remove(&id);
-                if let Err(left) = self.remove_files(id) {
-                    tracing::warn!(sandbox_id = %id, %left, "files of a failed create stay until the next start");
-                }
-                self.slots.give_back(number);
-                Err(error)
-            }
-        }
-    }
-
-    async fn start(self: Arc<Self>, id: SandboxId) -> Result<(), RunnerError> {
-        let sandbox = self.get(id)?;
-        let mut record = sandbox.record.lock().await;
-        match record.phase {
-            Phase::Running { .. } => return Ok(()),
-            Phase::Stopped => {}
-            _ => return Err(RunnerError::NotFound),
-        }
-        let manifest = self.host.snapshots.get(record.snapshot_id).map_err(|_| {
-            let name = &record.spec.snapshot;
-            RunnerError::Invalid(format!("the snapshot {name} that the sandbox stands on is no longer on the runner"))
-        })?;
-        self.check_room()?;
-        let _permit = self.permit().await?;
-        let slot = self.slots.take().await?;
-        let number = slot.number;
-        record.phase = Phase::Starting { slot: number };
-        let booted = self.clone().boot(&mut record, manifest, slot, Disk::Existing).await;
-        // The sandbox has it mounted itself now.
-        self.unpark(&sandbox);
-        match booted {
-            Ok(live) => {
-                self.clone().attach(&sandbox, live);
-                Ok(())
-            }
-            Err(error) => {
-                point(Point::StartFailed);
-                record.phase = Phase::Stopped;
-                self.save(&record)?;
-                self.slots.give_back(number);
-                Err(error)
-            }
-        }
     }
 
     async fn stop(self: Arc<Self>, id: SandboxId, mode: StopMode) -> Result<(), RunnerError> {
@@ -206,6 +145,9 @@ impl Inner {
     }
 
     async fn destroy(self: Arc<Self>, id: SandboxId) -> Result<(), RunnerError> {
+        if let Some(kept) = self.warm.claim(id) {
+            return self.discard(kept).await;
+        }
         let sandbox = match self.get(id) {
             Err(RunnerError::NotFound) => return Ok(()),
             other => other?,
@@ -243,81 +185,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Refuses to run one more sandbox while there is still enough left to serve those that run.
-    fn check_room(&self) -> Result<(), RunnerError> {
-        descriptors::admit()?;
-        space::admit(&self.host.disks)
-    }
-
-    async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, RunnerError> {
-        self.starts.acquire().await.map_err(|_| RunnerError::Internal("the runner is shutting down".into()))
-    }
-
-    /// Starts the agent on a thread that may block, and writes down each step before it is taken.
-    async fn boot(
-        self: Arc<Self>,
-        record: &mut Record,
-        manifest: SnapshotManifest,
-        slot: Slot,
-        disk: Disk,
-    ) -> Result<Arc<Live>, RunnerError> {
-        let mut draft = record.clone();
-        let work = move || {
-            let id = draft.spec.id;
-            if disk == Disk::New {
-                self.places.make(id).map_err(internal("directory"))?;
-                point(Point::BootDirectory);
-            }
-            self.save(&draft)?;
-            point(Point::BootRecorded);
-            let mounted = self.disk(&draft, disk)?;
-            draft.loop_device = mounted.loop_device;
-            point(Point::BootDisk);
-            let confined = rule_of(self.host.claim, slot.number, &draft.spec);
-            self.admit(&confined, &draft.spec)?;
-            point(Point::BootConfined);
-            let boot = Boot { host: &self.host, spec: &draft.spec, manifest: &manifest, slot: &slot, disk: &mounted };
-            let started = boot.run();
-            // The sandbox's processes hold them now.
-            for fd in [slot.namespaces.user, slot.namespaces.net] {
-                self.host.closer.close(fd);
-            }
-            let process = match started {
-                Ok(process) => process,
-                Err(error) => {
-                    self.lift(confined.source);
-                    return Err(error);
-                }
-            };
-            draft.phase = Phase::Running { slot: slot.number, pid: process.pid(), start_time: process.start_time() };
-            if let Err(error) = self.save(&draft) {
-                // Unwritten it would be taken for a half-made one at the next start, so it must not live.
-                let _ = process.signal(rustix::process::Signal::KILL).and_then(|()| process.wait());
-                self.lift(confined.source);
-                return Err(error);
-            }
-            point(Point::BootRunning);
-            let live = Live::new(process, slot.number, mounted);
-            Ok((draft, live))
-        };
-        let (done, live) = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| RunnerError::Internal(format!("the start of a sandbox was interrupted: {error}")))??;
-        *record = done;
-        Ok(live)
-    }
-
-    fn disk(&self, record: &Record, disk: Disk) -> Result<MountedDisk, RunnerError> {
-        let (id, gib) = (record.spec.id, record.spec.resources.disk);
-        let mounted = match disk {
-            Disk::New => self.spares.create(id, gib),
-            Disk::Existing => self.host.disks.mount(&id.to_string(), gib, record.loop_device),
-        };
-        mounted.map_err(refine)
-    }
-
     /// Makes the agent reachable and watches for its end.
-    fn attach(self: Arc<Self>, sandbox: &Arc<Sandbox>, live: Arc<Live>) {
+    pub(crate) fn attach(self: Arc<Self>, sandbox: &Arc<Sandbox>, live: Arc<Live>) {
         sandbox.set_live(Some(live.clone()));
         tokio::spawn(self.clone().watch_memory(sandbox.id, live.clone()));
         let sandbox = sandbox.clone();
@@ -387,20 +256,13 @@ impl Inner {
         record.write(&self.host.config.layout.sandbox(record.spec.id)).map_err(internal("record of the sandbox"))
     }
 
-    fn remove_files(&self, id: SandboxId) -> Result<(), RunnerError> {
+    pub(crate) fn remove_files(&self, id: SandboxId) -> Result<(), RunnerError> {
         self.host.disks.remove(&id.to_string()).map_err(refine)?;
         point(Point::DestroyDisk);
         self.places.clear(id).map_err(internal("removal of the sandbox"))?;
         point(Point::DestroyFiles);
         Ok(())
     }
-}
-
-/// Which disk a start uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Disk {
-    New,
-    Existing,
 }
 
 /// The kernel lets go of a cgroup shortly after its last process was reaped, and says so to nobody on version 1.
@@ -458,6 +320,11 @@ impl Runner for LocalRunner {
 
     async fn inventory(&self) -> Vec<Held> {
         self.0.found.clone()
+    }
+
+    async fn prepared(&self, snapshot: &str, resources: Resources) -> Option<SandboxId> {
+        let manifest = self.0.manifests.find(&self.0.host.snapshots, snapshot).ok()?;
+        self.0.warm.promise(manifest.id, resources)
     }
 
     async fn create(&self, spec: SandboxSpec) -> Result<(), RunnerError> {

@@ -86,6 +86,11 @@ impl Slots {
         Err(error)
     }
 
+    /// How many can still be taken.
+    pub fn left(&self) -> usize {
+        self.total.saturating_sub(self.taken.load(Ordering::Acquire))
+    }
+
     /// Gives a number back; its namespaces must have no process any more.
     pub fn give_back(&self, number: u16) {
         self.taken.fetch_sub(1, Ordering::AcqRel);

@@ -1,10 +1,12 @@
 //! A process that may outlive us, and may have been started by an earlier server.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::thread::ThreadNameSpaceType;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -65,6 +67,20 @@ impl Process {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Names the host that the process sees.
+    pub fn set_hostname(&self, name: &str) -> io::Result<()> {
+        let own = File::open("/proc/thread-self/ns/uts")?;
+        let kind = ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
+        rustix::thread::move_into_thread_name_spaces(self.pidfd.as_fd(), kind)?;
+        let named = rustix::system::sethostname(name.as_bytes());
+        if let Err(error) = rustix::thread::move_into_thread_name_spaces(own.as_fd(), kind) {
+            // Going on would name other hosts by mistake.
+            tracing::error!(%error, "this thread cannot return to the host's name");
+            std::process::abort();
+        }
+        Ok(named?)
     }
 
     /// Collects the exit status after the descriptor became readable. `None` if it was not our child.

@@ -59,14 +59,20 @@ impl Lifecycle {
         let made = if sandbox.linked_to.is_none() && sandbox.name == sandbox.id.to_string() {
             // Nothing that a user chose can refuse it: the runner need not wait until it is written.
             let (written, made) = tokio::join!(self.write(&sandbox), make);
-            if let Err(error) = written {
+            written.map(|()| made)
+        } else {
+            match self.write(&sandbox).await {
+                Ok(()) => Ok(make.await),
+                Err(error) => Err(error),
+            }
+        };
+        let made = match made {
+            Ok(made) => made,
+            Err(error) => {
+                // Of it, or of what was prepared for it.
                 self.destroy_unwritten(sandbox.id);
                 return Err(error);
             }
-            made
-        } else {
-            self.write(&sandbox).await?;
-            make.await
         };
         match made {
             Ok(()) => {
@@ -118,14 +124,15 @@ impl Lifecycle {
     async fn plan(&self, new: NewSandbox) -> Result<(Sandbox, SandboxSpec), Error> {
         let snapshot = self.resolve_snapshot(new.organization, new.snapshot.as_deref()).await?;
         let linked_to = self.resolve_parent(&new).await?;
-        let id = SandboxId::generate();
-        let name = new.name.unwrap_or_else(|| id.to_string());
-        let at = now();
         let resources = Resources {
             cpu: new.cpu.unwrap_or(snapshot.resources.cpu),
             memory: new.memory.unwrap_or(snapshot.resources.memory),
             disk: new.disk.unwrap_or(snapshot.resources.disk),
         };
+        let prepared = self.parts.runner.prepared(&snapshot.name, resources).await;
+        let id = prepared.unwrap_or_else(SandboxId::generate);
+        let name = new.name.unwrap_or_else(|| id.to_string());
+        let at = now();
         let spec = SandboxSpec {
             id,
             name: name.clone(),
