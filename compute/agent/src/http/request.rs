@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use bytes::Bytes;
+use http::header::EXPECT;
 use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::connections::ConnectionId;
 use super::error::{Failure, Kind};
 use super::query::Query;
+use super::unread::{Body, Unread};
 use crate::blocking;
 
 /// The largest JSON body; files go by the streaming routes.
@@ -25,7 +27,7 @@ pub struct Request {
     pub query: Query,
     /// The connection that it came on.
     pub connection: ConnectionId,
-    body: Incoming,
+    body: Body,
 }
 
 /// A piece of a body that is handed to a blocking thread. A stream without an end was cut off.
@@ -39,7 +41,13 @@ impl Request {
     pub fn new(request: http::Request<Incoming>, connection: ConnectionId) -> Self {
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query());
-        Self { parts, query, connection, body }
+        let waits = parts.headers.contains_key(EXPECT);
+        Self { parts, query, connection, body: Body::new(body, waits) }
+    }
+
+    /// What the handler will leave of the body.
+    pub fn unread(&self) -> Unread {
+        self.body.unread()
     }
 
     pub fn header(&self, name: http::HeaderName) -> Option<&str> {
@@ -70,7 +78,7 @@ impl Request {
     }
 
     /// Hands the body to `consume` on a blocking thread, as it arrives. Whatever that thread decides, the body is
-    /// read to its end: clients answer a closed connection before they read the reason.
+    /// read to its end, for the reason that [`Unread`] has.
     pub async fn stream<T, F>(self, consume: F) -> Result<T, Failure>
     where
         T: Send + 'static,

@@ -105,6 +105,30 @@ fn single_uploads() {
 }
 
 #[test]
+fn refusals_arrive_though_the_body_is_long() {
+    let agent = Agent::new();
+    let body = vec![b' '; 1 << 20];
+    for path in ["/files/upload-v2", "/no-such-route", "/files/folder?path="] {
+        let status = agent.send("POST", path, "", &body).status;
+        assert!((400..500).contains(&status), "{path}: {status}");
+    }
+    assert_eq!(agent.send("POST", "/process/execute", "", &vec![b' '; 65 << 20]).code(), "PAYLOAD_TOO_LARGE");
+}
+
+#[test]
+fn who_asks_before_sending_is_answered_at_once() {
+    let agent = Agent::new();
+    let mut stream = agent.connect();
+    stream
+        .write_all(
+            b"POST /files/upload-v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+              Expect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+        )
+        .expect("written");
+    assert_eq!(read(stream).status, 400);
+}
+
+#[test]
 fn an_upload_that_breaks_off_leaves_nothing() {
     let agent = Agent::new();
     let mut stream = agent.connect();
