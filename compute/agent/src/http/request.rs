@@ -15,11 +15,14 @@ use super::error::{Failure, Kind};
 use super::query::Query;
 use super::unread::{Body, Unread};
 use crate::blocking;
+use crate::guest::limits;
 
 /// The largest JSON body; files go by the streaming routes.
 const LARGEST_JSON: usize = 64 * 1024 * 1024;
 /// Pieces of a body that wait for a slow disk; each is at most what one read of the socket gives.
 const PIECES: usize = 4;
+/// Of a body: what handling it took goes back to the kernel at its end.
+const LARGE: usize = 4 * 1024 * 1024;
 
 #[derive(Debug)]
 pub struct Request {
@@ -91,13 +94,14 @@ impl Request {
             let _ = outcome.send(consume(receiver));
         })?;
         let mut body = self.body;
-        let mut wanted = true;
+        let (mut wanted, mut length) = (true, 0);
         let complete = loop {
             match body.frame().await {
                 None => break true,
                 Some(Err(_)) => break false,
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
+                        length += data.len();
                         wanted = wanted && sender.send(Piece::Data(data)).await.is_ok();
                     }
                 }
@@ -108,7 +112,11 @@ impl Request {
             let _ = sender.send(Piece::End).await;
         }
         drop(sender);
-        consumed.await.map_err(|_| Failure::gone("the sandbox is stopping"))
+        let outcome = consumed.await.map_err(|_| Failure::gone("the sandbox is stopping"));
+        if length >= LARGE {
+            limits::return_memory();
+        }
+        outcome
     }
 }
 

@@ -129,6 +129,26 @@ fn who_asks_before_sending_is_answered_at_once() {
 }
 
 #[test]
+fn transfers_leave_no_memory_behind() {
+    let agent = Agent::new();
+    let content = vec![7; 32 << 20];
+    let private = || {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", agent.child.id())).expect("the agent runs");
+        let dirty = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).expect("as in proc(5)");
+        dirty.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    };
+    let transfer = |content: &[u8]| {
+        assert_eq!(agent.send("POST", "/files/upload-v2?path=f", "", content).status, 200);
+        assert_eq!(agent.get("/files/download?path=f").body.len(), content.len());
+    };
+    transfer(b"small");
+    let before = private();
+    transfer(&content);
+    let after = private();
+    assert!(after < before + 768, "{before} KiB became {after}");
+}
+
+#[test]
 fn an_upload_that_breaks_off_leaves_nothing() {
     let agent = Agent::new();
     let mut stream = agent.connect();
