@@ -11,5 +11,5 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let name = written.strip_prefix("*.").unwrap_or(&written);
     assert!(pattern.matches(name) && pattern.matches(&name.to_ascii_uppercase()));
     assert_eq!(pattern.matches(&format!("a.{name}")), written.starts_with("*."));
-    assert!(!pattern.matches(&format!("a{name}")) && !pattern.matches(&format!("{name}.a")));
+    assert!(!pattern.matches(&format!("a{name}")) && !pattern.matches(&format!("{name}-")));
 });
