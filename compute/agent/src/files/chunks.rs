@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::guest::limits::return_memory;
 use crate::shared::Shared;
 
 const SIZE: usize = 256 * 1024;
@@ -24,13 +25,28 @@ pub struct Sink {
 #[derive(Debug)]
 pub struct Interrupted;
 
-type Spare = Arc<Shared<Vec<Vec<u8>>>>;
+/// Buffers that wait for their next use, and go back to the kernel at the end of an answer that was large.
+#[derive(Default)]
+struct Buffers(Shared<Vec<Vec<u8>>>);
+
+type Spare = Arc<Buffers>;
 
 /// A buffer that returns to its spares when its bytes are sent.
 struct Chunk {
     buffer: Vec<u8>,
     length: usize,
     spare: Spare,
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        let buffers = std::mem::take(&mut *self.0.lock());
+        let large = buffers.iter().map(Vec::len).sum::<usize>() > SIZE;
+        drop(buffers);
+        if large {
+            return_memory();
+        }
+    }
 }
 
 impl AsRef<[u8]> for Chunk {
@@ -41,7 +57,7 @@ impl AsRef<[u8]> for Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        self.spare.lock().push(std::mem::take(&mut self.buffer));
+        self.spare.0.lock().push(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -85,7 +101,7 @@ impl Sink {
     }
 
     fn read(&self, file: &mut File, most: usize) -> io::Result<(Bytes, usize)> {
-        let buffer = self.spare.lock().pop();
+        let buffer = self.spare.0.lock().pop();
         let mut buffer = buffer.unwrap_or_default();
         // Small files need small buffers; those of large ones grow once.
         if buffer.len() < most {

@@ -8,4 +8,5 @@ pub mod request;
 pub mod response;
 pub mod routes;
 pub mod server;
+pub mod unread;
 pub mod websocket;

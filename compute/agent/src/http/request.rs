@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use bytes::Bytes;
+use http::header::EXPECT;
 use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -12,12 +13,16 @@ use tokio::sync::{mpsc, oneshot};
 use super::connections::ConnectionId;
 use super::error::{Failure, Kind};
 use super::query::Query;
+use super::unread::{Body, Unread};
 use crate::blocking;
+use crate::guest::limits;
 
 /// The largest JSON body; files go by the streaming routes.
 const LARGEST_JSON: usize = 64 * 1024 * 1024;
 /// Pieces of a body that wait for a slow disk; each is at most what one read of the socket gives.
 const PIECES: usize = 4;
+/// Of a body: what handling it took goes back to the kernel at its end.
+const LARGE: usize = 4 * 1024 * 1024;
 
 #[derive(Debug)]
 pub struct Request {
@@ -25,7 +30,7 @@ pub struct Request {
     pub query: Query,
     /// The connection that it came on.
     pub connection: ConnectionId,
-    body: Incoming,
+    body: Body,
 }
 
 /// A piece of a body that is handed to a blocking thread. A stream without an end was cut off.
@@ -39,7 +44,13 @@ impl Request {
     pub fn new(request: http::Request<Incoming>, connection: ConnectionId) -> Self {
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query());
-        Self { parts, query, connection, body }
+        let waits = parts.headers.contains_key(EXPECT);
+        Self { parts, query, connection, body: Body::new(body, waits) }
+    }
+
+    /// What the handler will leave of the body.
+    pub fn unread(&self) -> Unread {
+        self.body.unread()
     }
 
     pub fn header(&self, name: http::HeaderName) -> Option<&str> {
@@ -70,7 +81,7 @@ impl Request {
     }
 
     /// Hands the body to `consume` on a blocking thread, as it arrives. Whatever that thread decides, the body is
-    /// read to its end: clients answer a closed connection before they read the reason.
+    /// read to its end, for the reason that [`Unread`] has.
     pub async fn stream<T, F>(self, consume: F) -> Result<T, Failure>
     where
         T: Send + 'static,
@@ -83,13 +94,14 @@ impl Request {
             let _ = outcome.send(consume(receiver));
         })?;
         let mut body = self.body;
-        let mut wanted = true;
+        let (mut wanted, mut length) = (true, 0);
         let complete = loop {
             match body.frame().await {
                 None => break true,
                 Some(Err(_)) => break false,
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
+                        length += data.len();
                         wanted = wanted && sender.send(Piece::Data(data)).await.is_ok();
                     }
                 }
@@ -100,7 +112,11 @@ impl Request {
             let _ = sender.send(Piece::End).await;
         }
         drop(sender);
-        consumed.await.map_err(|_| Failure::gone("the sandbox is stopping"))
+        let outcome = consumed.await.map_err(|_| Failure::gone("the sandbox is stopping"));
+        if length >= LARGE {
+            limits::return_memory();
+        }
+        outcome
     }
 }
 

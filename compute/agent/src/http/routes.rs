@@ -21,7 +21,10 @@ use crate::{checkpoint, desktop, files, git, system};
 pub async fn answer(agent: Arc<Agent>, request: Request) -> Response {
     let method = request.parts.method.clone();
     let uri = request.parts.uri.clone();
-    match route(agent, request).await {
+    let unread = request.unread();
+    let routed = route(agent, request).await;
+    unread.read_to_end().await;
+    match routed {
         Ok(response) => response,
         Err(failure) => response::failure(&failure, Place { method: method.as_str(), path: uri.path() }),
     }

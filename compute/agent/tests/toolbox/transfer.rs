@@ -105,6 +105,50 @@ fn single_uploads() {
 }
 
 #[test]
+fn refusals_arrive_though_the_body_is_long() {
+    let agent = Agent::new();
+    let body = vec![b' '; 1 << 20];
+    for path in ["/files/upload-v2", "/no-such-route", "/files/folder?path="] {
+        let status = agent.send("POST", path, "", &body).status;
+        assert!((400..500).contains(&status), "{path}: {status}");
+    }
+    assert_eq!(agent.send("POST", "/process/execute", "", &vec![b' '; 65 << 20]).code(), "PAYLOAD_TOO_LARGE");
+}
+
+#[test]
+fn who_asks_before_sending_is_answered_at_once() {
+    let agent = Agent::new();
+    let mut stream = agent.connect();
+    stream
+        .write_all(
+            b"POST /files/upload-v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+              Expect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+        )
+        .expect("written");
+    assert_eq!(read(stream).status, 400);
+}
+
+#[test]
+fn transfers_leave_no_memory_behind() {
+    let agent = Agent::new();
+    let content = vec![7; 32 << 20];
+    let private = || {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", agent.child.id())).expect("the agent runs");
+        let dirty = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).expect("as in proc(5)");
+        dirty.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    };
+    let transfer = |content: &[u8]| {
+        assert_eq!(agent.send("POST", "/files/upload-v2?path=f", "", content).status, 200);
+        assert_eq!(agent.get("/files/download?path=f").body.len(), content.len());
+    };
+    transfer(b"small");
+    let before = private();
+    transfer(&content);
+    let after = private();
+    assert!(after < before + 768, "{before} KiB became {after}");
+}
+
+#[test]
 fn an_upload_that_breaks_off_leaves_nothing() {
     let agent = Agent::new();
     let mut stream = agent.connect();
