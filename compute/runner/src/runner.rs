@@ -14,7 +14,7 @@ use sebring_fault::{Point, point};
 use sebring_network::{Links, Network};
 use sebring_runtime::Context;
 use sebring_runtime::disk::MountedDisk;
-use sebring_types::runner::{AgentStream, Egress, Held, Observation, Observed, SandboxSpec, StopMode};
+use sebring_types::runner::{AgentStream, Egress, ExitCause, Held, Observation, Observed, SandboxSpec, StopMode};
 use sebring_types::{Denial, Resources, Runner, RunnerError, SandboxId, SnapshotManifest};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
@@ -334,10 +334,10 @@ impl Inner {
             tracing::error!(sandbox_id = %sandbox.id, %error, "an ended sandbox was not cleaned up");
         }
         if !live.was_asked() {
-            let reason = describe(ended, kills, record.spec.resources);
+            let (reason, cause) = describe(ended, kills, record.spec.resources);
             tracing::info!(sandbox_id = %sandbox.id, reason, "sandbox ended on its own");
             // Nobody listens while the server shuts down.
-            let _ = self.report.send(Observation::Exited { id: sandbox.id, reason });
+            let _ = self.report.send(Observation::Exited { id: sandbox.id, reason, cause });
         }
     }
 
@@ -420,17 +420,20 @@ pub(crate) async fn remove_cgroup(cgroup: sebring_runtime::cgroup::Cgroup, id: S
 }
 
 /// The kernel ends by `SIGKILL` what is to make room.
-fn describe(ended: Ended, oom_kills: u64, resources: Resources) -> String {
+fn describe(ended: Ended, oom_kills: u64, resources: Resources) -> (String, ExitCause) {
     use sebring_runtime::process::Exit;
     const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
-    match ended.0 {
+    let reason = match ended.0 {
         None | Some(Exit::Signal(SIGKILL)) if oom_kills > 0 => {
-            format!("the sandbox ran out of memory ({} GiB): give it more with resize, or use less", resources.memory)
+            let gib = resources.memory;
+            let reason = format!("the sandbox ran out of memory ({gib} GiB): give it more with resize, or use less");
+            return (reason, ExitCause::OutOfMemory);
         }
         Some(Exit::Signal(signal)) => format!("the sandbox was ended by signal {signal}"),
         Some(Exit::Code(code)) => format!("the sandbox's agent ended with code {code}"),
         None => "the sandbox ended".into(),
-    }
+    };
+    (reason, ExitCause::Other)
 }
 
 pub(crate) fn internal(what: &'static str) -> impl FnOnce(io::Error) -> RunnerError {
