@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use sebring_fault::{Point, point};
 use sebring_network::{Links, Network};
 use sebring_runtime::Context;
+use sebring_runtime::cgroup::Cgroup;
 use sebring_runtime::disk::MountedDisk;
 use sebring_types::runner::{AgentStream, Egress, ExitCause, Held, Observation, Observed, SandboxSpec, StopMode};
 use sebring_types::{Denial, Resources, Runner, RunnerError, SandboxId, SnapshotManifest};
@@ -192,12 +193,12 @@ impl Inner {
             && let Some(live) = sandbox.live()
         {
             // A graceful stop under way ends with it.
-            live.stop(None).await?;
+            live.stop(&self.cgroup(id, &live), None).await?;
         }
         let mut record = sandbox.record.lock().await;
         let Some(live) = sandbox.live() else { return Ok(()) };
         let grace = (mode == StopMode::Graceful).then_some(self.host.config.grace);
-        live.stop(grace).await?;
+        live.stop(&self.cgroup(id, &live), grace).await?;
         point(Point::StopEnded);
         self.release(&sandbox, &mut record, &live)
     }
@@ -208,12 +209,12 @@ impl Inner {
             other => other?,
         };
         if let Some(live) = sandbox.live() {
-            live.end().await?;
+            live.end(&self.cgroup(id, &live)).await?;
         }
         let mut record = sandbox.record.lock().await;
         // A start that was under way may have succeeded meanwhile.
         if let Some(live) = sandbox.live() {
-            live.end().await?;
+            live.end(&self.cgroup(id, &live)).await?;
             self.release(&sandbox, &mut record, &live)?;
         }
         if let Some(disk) = sandbox.unpark() {
@@ -238,6 +239,10 @@ impl Inner {
         // Nobody watches any more while the server ends.
         let _ = self.waker.send(());
         Ok(())
+    }
+
+    fn cgroup(&self, id: SandboxId, live: &Live) -> Cgroup {
+        self.host.cgroups.at(&cgroup_name(id, live.slot))
     }
 
     /// Refuses to run one more sandbox while there is still enough left to serve those that run.
@@ -328,7 +333,7 @@ impl Inner {
 
     /// Cleans up after an agent, and reports an end that nobody asked for.
     async fn ended(&self, sandbox: &Arc<Sandbox>, live: &Live, ended: Ended) {
-        let kills = self.host.cgroups.at(&cgroup_name(sandbox.id, live.slot)).oom_kills();
+        let kills = self.cgroup(sandbox.id, live).oom_kills();
         let mut record = sandbox.record.lock().await;
         if let Err(error) = self.release(sandbox, &mut record, live) {
             tracing::error!(sandbox_id = %sandbox.id, %error, "an ended sandbox was not cleaned up");
@@ -348,12 +353,13 @@ impl Inner {
         }
         sandbox.set_live(None);
         record.phase = Phase::Stopped;
-        let cgroup = self.host.cgroups.at(&cgroup_name(sandbox.id, live.slot));
+        let cgroup = self.cgroup(sandbox.id, live);
         tokio::spawn(remove_cgroup(cgroup, sandbox.id));
         self.lift(self.host.claim.subnet.address(live.slot));
         point(Point::ReleaseLifted);
         if let Some(disk) = live.take_disk() {
             self.park(sandbox, disk);
+            point(Point::DiskParked);
         }
         self.slots.give_back(live.slot);
         self.save(record)?;
@@ -369,6 +375,7 @@ impl Inner {
             tokio::time::sleep(PARKING).await;
             if let Some(disk) = sandbox.upgrade().and_then(|sandbox| sandbox.unpark()) {
                 closer.close(disk.mount);
+                point(Point::DiskClosed);
             }
         });
     }
@@ -405,7 +412,7 @@ enum Disk {
 }
 
 /// The kernel lets go of a cgroup shortly after its last process was reaped, and says so to nobody on version 1.
-pub(crate) async fn remove_cgroup(cgroup: sebring_runtime::cgroup::Cgroup, id: SandboxId) {
+pub(crate) async fn remove_cgroup(cgroup: Cgroup, id: SandboxId) {
     let mut pause = Duration::from_millis(1);
     loop {
         match cgroup.remove() {

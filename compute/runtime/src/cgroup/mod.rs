@@ -21,6 +21,7 @@ pub use limits::Limits;
 pub use memory::MemoryWatch;
 
 use crate::error::{Context, RuntimeError};
+use crate::process::Process;
 use detect::Hierarchy;
 
 /// Which version manages which controller of this host; makes nothing.
@@ -246,6 +247,18 @@ impl Cgroup {
             add_processes(path, &mut found)?;
         }
         Ok(found)
+    }
+
+    /// Kills every process in it that has not ended, and answers those.
+    pub fn kill(&self) -> io::Result<Vec<Process>> {
+        let mut killed = Vec::new();
+        for pid in self.processes()? {
+            if let Some(process) = Process::open(pid)? {
+                process.signal(rustix::process::Signal::KILL)?;
+                killed.push(process);
+            }
+        }
+        Ok(killed)
     }
 
     /// Removes the directories, with those that containers inside left; what is gone already counts as removed.
