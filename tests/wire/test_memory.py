@@ -93,12 +93,12 @@ def test_a_sandbox_whose_agent_is_killed_says_so(api, api_url, api_key, raw_sand
         while not events.recv().startswith("40"):
             pass
         command = {"command": "sudo sh -c 'exec head -c 3G /dev/zero > /tmp/memory/$$'", "timeout": 60}
+        # What is killed meanwhile may be any of the command's processes; near the end the agent lacks memory itself.
         for _ in range(200):
             answer = box.post("/process/execute", json=command)
-            if answer.status_code != 200:
+            assert answer.status_code != 200 or answer.json()["exitCode"] != 0, answer.text
+            if api.get(f"/sandbox/{sandbox['id']}").json()["state"] != "started":
                 break
-            assert answer.json()["exitCode"] in (137, -1), answer.text
-        assert answer.status_code in (404, 409, 502), answer.text
         while True:
             message = events.recv()
             if message == "2":
