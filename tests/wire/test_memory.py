@@ -86,13 +86,15 @@ def test_a_sandbox_whose_agent_is_killed_says_so(api, api_url, api_key, raw_sand
     sandbox = raw_sandbox()
     box = toolbox(sandbox)
     run(box, "echo kept > ~/kept; sync; mkdir /tmp/memory; sudo mount -t tmpfs -o size=8g none /tmp/memory")
+    command = {"command": "sudo sh -c 'exec head -c 3G /dev/zero > /tmp/memory/$$'", "timeout": 60}
+    # Most of it before anybody listens: meanwhile nobody would answer the pings of the connection.
+    assert run(box, "sudo sh -c 'head -c 900M /dev/zero > /tmp/memory/most'")["exitCode"] == 0
     address = api_url.replace("http", "ws", 1) + "/socket.io/?transport=websocket&EIO=4"
     with closing(websocket.create_connection(address, timeout=60, http_no_proxy=["*"])) as events:
         events.recv()
         events.send("40" + json.dumps({"token": api_key}))
         while not events.recv().startswith("40"):
             pass
-        command = {"command": "sudo sh -c 'exec head -c 3G /dev/zero > /tmp/memory/$$'", "timeout": 60}
         # What is killed meanwhile may be any of the command's processes; near the end the agent lacks memory itself.
         for _ in range(200):
             answer = box.post("/process/execute", json=command)
