@@ -60,9 +60,13 @@ points! {
     RecordWritten = "record.written",
     BootRecorded = "boot.recorded",
     BootDisk = "boot.disk",
+    /// Its network rule is in force; others of its group can't reach it yet.
+    LinkConfined = "link.confined",
     BootConfined = "boot.confined",
     BootCgroup = "boot.cgroup",
     BootControl = "boot.control",
+    /// A layer of certificates, not yet under its name.
+    LayerPlaced = "layer.placed",
     BootOverlay = "boot.overlay",
     BootLaunched = "boot.launched",
     BootReady = "boot.ready",
@@ -80,15 +84,22 @@ points! {
     // Stop, and an end that nobody asked for.
     StopMarked = "stop.marked",
     StopEnded = "stop.ended",
+    /// Its links are gone, its rule is not.
+    LinkLeft = "link.left",
     ReleaseLifted = "release.lifted",
+    DiskParked = "disk.parked",
     ReleaseRecorded = "release.recorded",
     ReleaseCgroup = "release.cgroup",
     StopDone = "stop.done",
+    /// The disk that was kept for a start is given to be unmounted.
+    DiskClosed = "disk.closed",
     ExitObserved = "exit.observed",
 
     // Changes.
     ResizeRecorded = "resize.recorded",
     ResizeLimited = "resize.limited",
+    /// The kernel has let go of the disk that is to grow.
+    GrowSettled = "grow.settled",
     GrowLengthened = "grow.lengthened",
     GrowChecked = "grow.checked",
     ResizeApplied = "resize.applied",

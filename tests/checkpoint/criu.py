@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from source import LIMITS
+
 PROJECT = Path(__file__).resolve().parents[2]
 OLDEST = (4, 1)
 ADVICE = (
@@ -13,7 +15,10 @@ ADVICE = (
     "source package in two minutes (or name one in SEBRING_CRIU)"
 )
 # Mounts that come from outside: what the source has of them stays with it, a restored sandbox gets its own.
-EXTERNAL = {"/.sbx/ctl": "control", "/.sbx/bin/agent": "agent", "/dev": "devices", "/sys/fs/cgroup": "view"}
+EXTERNAL = {
+    "/.sbx/ctl": "control", "/.sbx/bin/agent": "agent", "/dev": "devices", "/sys/fs/cgroup": "view",
+    "/sys/fs/cgroup/limits": "limits", **{f"/sys/fs/cgroup/{name}": f"group-{name}" for name in LIMITS},
+}  # fmt: skip
 COMMON = ("--manage-cgroups=ignore", "--tcp-close", "--empty-ns", "net", "-v2")
 IDS = 65_536
 

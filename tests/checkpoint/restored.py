@@ -15,6 +15,7 @@ from source import CGROUPS, LIMITS, Freezer, group
 
 HERE = Path(__file__).parent
 PR_SET_CHILD_SUBREAPER = 36
+READ_ONLY_DATA = "ro,nosuid,nodev,noexec"
 
 
 class Checkpoint:
@@ -24,7 +25,7 @@ class Checkpoint:
         self.program, self.source, self.directory = program, source, directory
         self.times = {}
         directory.mkdir()
-        shutil.copytree(source.dir / "cgroup", directory / "view")
+        shutil.copytree(source.dir / "cgroup", directory / "limits")
         self.disk = None
 
     def take(self):
@@ -74,7 +75,7 @@ class Restored:
         # It was in use, and has no journal: what the server does with such a disk after a crash of the host.
         checked = subprocess.run(["e2fsck", "-f", "-y", outside[1]], capture_output=True, text=True)
         assert checked.returncode in (0, 1), checked.stdout
-        shutil.copytree(self.checkpoint.directory / "view", place / "view")
+        shutil.copytree(self.checkpoint.directory / "limits", place / "limits")
         # Open to the agent until it has bound its socket.
         (place / "control").mkdir(mode=0o700)
         os.chown(place / "control", self.base, self.base)
@@ -87,7 +88,9 @@ class Restored:
             "control": (place / "control", "nosuid,nodev,noexec"),
             "agent": (place / "agent", "ro,nosuid,nodev"),
             "devices": (source.devices, "ro,nosuid,noexec"),
-            "view": (place / "view", "ro,nosuid,nodev,noexec"),
+            "view": (source.view, READ_ONLY_DATA),
+            "limits": (place / "limits", READ_ONLY_DATA),
+            **{f"group-{name}": (directory, READ_ONLY_DATA) for name, directory in self.cgroups.items()},
         }
         order = {
             "serverPid": source.server_pid,

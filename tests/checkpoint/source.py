@@ -87,7 +87,8 @@ class Source:
         # The agent's program on the host, which must stay as long as there are images of it.
         inside = os.stat(f"/proc/{self.pid}/root/.sbx/bin/agent")
         self.agent = next(p for p in self.data_dir.glob("agents/*/sebring-agent") if os.path.samestat(p.stat(), inside))
-        # The shared device nodes, which the server alone has mounted.
+        # The shared view of cgroups and the shared device nodes, which the server alone has mounted.
+        self.view = self.data_dir / "mounts" / "cgroup"
         devices = os.stat(f"/proc/{self.pid}/root/dev").st_dev
         templates = Path(f"{self.server_root}{self.data_dir}/mounts")
         name = next(path.name for path in templates.iterdir() if path.stat().st_dev == devices)

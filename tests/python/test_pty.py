@@ -98,6 +98,23 @@ def test_exit_code(pty, command, code):
     assert (handle.error or "") == {0: "", 7: "non-zero exit", 137: "SIGKILL"}[code]
 
 
+@pytest.mark.parametrize("command", ["exec {hog}", "{hog}; exit"], ids=["shell", "command"])
+def test_lack_of_memory_is_the_reason(make_sandbox, command):
+    """Of a shell that was killed, and of one that ends with the exit code of a command that was."""
+    sandbox = make_sandbox()
+    handle = sandbox.process.create_pty_session("hungry")
+    screen = Screen(handle)
+    handle.send_input(command.format(hog="python3 -c 'x = bytearray(3 << 30)'") + "\n")
+    assert screen.result.get(timeout=60).exit_code == 137
+    assert handle.error == "Killed: the sandbox ran out of memory (1024 MiB)"
+    # Another one was not killed for it, though memory ran out before.
+    other = sandbox.process.create_pty_session("other")
+    other.kill()
+    assert (Screen(other).end().exit_code, other.error) == (137, "SIGKILL")
+    other.disconnect()
+    handle.disconnect()
+
+
 def test_interrupt(pty):
     handle, screen = pty()
     # From a program of its own: bash loses a signal that comes while it starts one.

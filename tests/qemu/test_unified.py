@@ -92,6 +92,11 @@ def test_a_server_in_a_group_that_is_not_the_root(tmp_path):
         assert created.status_code == 200, server.log() + created.text
         (where,) = ROOT.glob(f"contained/sebring/*/{created.json()['id']}.*")
         assert (where / "memory.max").read_text() == f"{GIB}\n"
+    # The purge from outside saw no groups of this server.
+    contained = ROOT / "contained"
+    for directory in sorted((path for path in contained.rglob("*") if path.is_dir()), reverse=True):
+        directory.rmdir()
+    contained.rmdir()
 
 
 # A group like any other becomes the root of what the server sees.

@@ -44,7 +44,11 @@ def differences(server):
     place = place_of(server)
     cgroups = cgroups_of(place)
     slots = {int(name.rsplit(".", 1)[1]) for names in cgroups.values() for name in names}
-    confined = {slot_of(cgroups, id): item for id, item in sandboxes.items() if id in running}
+    # Lists leave out whom a sandbox is linked to.
+    whole = {id: server.client.get(f"/api/sandbox/{id}").json() for id in running}
+    if any("id" not in item for item in whole.values()):
+        return ["one was deleted meanwhile"]
+    confined = {slot_of(cgroups, id): item for id, item in whole.items()}
     # What is cheap to look at comes first: the rest is not looked at while that is wrong.
     checks = [
         lambda: members(cgroups, running),
@@ -194,7 +198,7 @@ def disks(server, sandboxes, running):
 
 
 def rules(place, running):
-    """Elements name only addresses of running sandboxes that are confined, and all of those."""
+    """Elements name only addresses of running sandboxes that are confined or linked, and all of those."""
     command = ["nft", "-j", "list", "table", "inet", f"sebring_{place}"]
     listing = subprocess.run(command, capture_output=True, check=True)
     sources = set()
@@ -204,8 +208,10 @@ def rules(place, running):
                 element = element["concat"][0] if "concat" in element else element["elem"]["val"]
             sources.add(element)
     wanted = set()
+    groups = [item.get("linkedSandboxId") or item["id"] for item in running.values()]
     for slot, item in running.items():
-        if item["networkBlockAll"] or item.get("networkAllowList"):
+        linked = groups.count(item.get("linkedSandboxId") or item["id"]) > 1
+        if linked or item["networkBlockAll"] or item.get("networkAllowList") or item.get("domainAllowList"):
             wanted.add(f"10.{FIRST_SUBNET + place}.{slot >> 8}.{slot & 255}")
     wrong = []
     compare(wrong, "rules", sorted(sources), sorted(wanted))

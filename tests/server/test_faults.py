@@ -11,6 +11,7 @@ import random
 import re
 import signal
 import subprocess
+import time
 
 import httpx
 import pytest
@@ -39,6 +40,11 @@ class Faults:
 
     def disarm(self):
         (self.path / "armed").unlink(missing_ok=True)
+
+    def seen(self):
+        """Like `passed`, which still gets them."""
+        file = self.path / "passed"
+        return file.read_text().split() if file.exists() else []
 
     def passed(self):
         """The points since the last time, in their order."""
@@ -82,6 +88,21 @@ def stopped(server, **body):
     return id
 
 
+def create_linked(server, parent):
+    create(server, linkedSandbox=parent, autoDeleteInterval=0)
+
+
+def parent(server):
+    """Of a child that runs, and ends with it."""
+    made = started(server)
+    create_linked(server, made)
+    return made
+
+
+def confined_to_names(server):
+    return started(server, domainAllowList="one.test")
+
+
 def unstartable(server):
     """Its user goes away before it is started again."""
     id = started(server)
@@ -113,6 +134,20 @@ def create(server, **body):
 def restart(server, id):
     server.kill()
     server.start()
+
+
+def stop_for_good(server, id):
+    """Until the disk, which is kept for a start that follows at once, is given away."""
+    stop(server, id)
+    end_of = time.monotonic() + 10
+    while "disk.closed" not in server.faults.seen() and server.process.poll() is None:
+        assert time.monotonic() < end_of
+        time.sleep(0.05)
+
+
+def stop_and_start(server, id):
+    stop(server, id)
+    assert post(server, id, "start").status_code == 200
 
 
 def half_made(server):
@@ -148,6 +183,15 @@ def check_kept(server, id):
     assert server.run(id, "cat file") == "kept\n"
 
 
+def check_linked(server, id):
+    """A child finds its parent, by id; the child has no file of ours."""
+    parent = server.client.get(f"/api/sandbox/{id}").json().get("linkedSandboxId")
+    if parent:
+        assert server.run(id, f"getent hosts {parent} >/dev/null && echo found") == "found\n"
+    else:
+        check_kept(server, id)
+
+
 SIZES = itertools.count(4)
 OPERATIONS = {
     "create": Operation(lambda server: None, lambda server, _: create(server), {"started"}),
@@ -176,6 +220,24 @@ OPERATIONS = {
         {"started"},
         check_kept,
     ),
+    "change of the names": Operation(
+        confined_to_names,
+        lambda server, id: post(server, id, "network-settings", domainAllowList="two.test"),
+        {"started"},
+        check_kept,
+    ),
+    "first rule by name": Operation(
+        started,
+        lambda server, id: post(server, id, "network-settings", domainAllowList="two.test"),
+        {"started"},
+        check_kept,
+    ),
+    "create of a linked one": Operation(
+        started, create_linked, {"started"}, check_linked
+    ),
+    "delete of a parent": Operation(parent, delete, set()),
+    "stop for good": Operation(started, stop_for_good, {"stopped"}, check_kept),
+    "stop and start": Operation(started, stop_and_start, {"started", "stopped"}, check_kept),
     "delete": Operation(lambda server: started(server, networkBlockAll=True), delete, set()),
     "delete of a stopped one": Operation(stopped, delete, set()),
     "restart": Operation(started, restart, {"started"}, check_kept),
@@ -222,12 +284,15 @@ def chosen(_=None):
 
 
 def first_start(tmp_path, faults):
-    """Ends a server at each step of what it does in an empty directory only."""
-    server = Server(tmp_path / "first")
+    """Ends a server at each step of what it does in an empty directory only, the first create included."""
+    certificates = tmp_path / "certificates.pem"
+    certificates.write_text("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
+    server = Server(tmp_path / "first", "--ca-bundle", certificates)
     server.warm = 1
     made_ahead(server.start(), 1)
+    server.create()
     server.purge()
-    points = [point for point in faults.passed() if re.match(r"host\.claimed|pool|agent|template|warm", point)]
+    points = [point for point in faults.passed() if re.match(r"host\.claimed|pool|agent|template|layer|warm", point)]
     for point in filter(chosen, points):
         print(f"first start: {point}")
         server.data_dir.mkdir(exist_ok=True)
@@ -248,7 +313,8 @@ def start_and_die(server):
     """It may have said before that it serves: some steps are taken by threads of their own."""
     try:
         server.start()
-    except AssertionError:
+        server.create()
+    except (AssertionError, httpx.HTTPError):
         pass
     server.process.wait(30)
     server.assert_alone()

@@ -80,6 +80,45 @@ def test_an_event_tells_of_it(api_url, api_key, raw_sandbox, toolbox):
     assert (told["id"], told["state"], told["memory"]) == (sandbox["id"], "started", 1)
 
 
+def test_a_sandbox_whose_agent_is_killed_says_so(api, api_url, api_key, raw_sandbox, toolbox):
+    """Root inside can fill the memory with files until nothing but the agent is left to kill. The state and its reason tell
+    it, and so does the event; the files on the disk are kept."""
+    sandbox = raw_sandbox()
+    box = toolbox(sandbox)
+    run(box, "echo kept > ~/kept; sync; mkdir /tmp/memory; sudo mount -t tmpfs -o size=8g none /tmp/memory")
+    command = {"command": "sudo sh -c 'exec head -c 3G /dev/zero > /tmp/memory/$$'", "timeout": 60}
+    # Most of it before anybody listens: meanwhile nobody would answer the pings of the connection.
+    assert run(box, "sudo sh -c 'head -c 900M /dev/zero > /tmp/memory/most'")["exitCode"] == 0
+    address = api_url.replace("http", "ws", 1) + "/socket.io/?transport=websocket&EIO=4"
+    with closing(websocket.create_connection(address, timeout=60, http_no_proxy=["*"])) as events:
+        events.recv()
+        events.send("40" + json.dumps({"token": api_key}))
+        while not events.recv().startswith("40"):
+            pass
+        # What is killed meanwhile may be any of the command's processes; near the end the agent lacks memory itself.
+        for _ in range(200):
+            answer = box.post("/process/execute", json=command)
+            assert answer.status_code != 200 or answer.json()["exitCode"] != 0, answer.text
+            if api.get(f"/sandbox/{sandbox['id']}").json()["state"] != "started":
+                break
+        while True:
+            message = events.recv()
+            if message == "2":
+                events.send("3")
+            elif message.startswith('42["sandbox.state.updated"'):
+                told = json.loads(message[2:])[1]
+                if (told["sandbox"]["id"], told["newState"]) == (sandbox["id"], "error"):
+                    break
+    assert told["oldState"] == "started"
+    assert told["sandbox"]["errorReason"].startswith("the sandbox ran out of memory (1 GiB)")
+    found = api.get(f"/sandbox/{sandbox['id']}").json()
+    assert (found["state"], found["errorReason"]) == ("error", told["sandbox"]["errorReason"])
+    assert api.post(f"/sandbox/{sandbox['id']}/stop").json()["state"] in ("stopping", "stopped")
+    started = api.post(f"/sandbox/{sandbox['id']}/start").json()
+    assert (started["state"], started.get("errorReason")) == ("started", None)
+    assert run(box, "cat ~/kept; python3 -c 'print(len(bytearray(500 << 20)))'")["result"] == f"kept\n{500 << 20}\n"
+
+
 def test_use_is_shown_inside_as_it_is(raw_sandbox, toolbox):
     """Live values under the names of cgroup v2, also where the kernel has v1."""
     box = toolbox(raw_sandbox())

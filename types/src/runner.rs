@@ -79,9 +79,18 @@ pub struct Held {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
     /// All processes of the sandbox ended; its files are kept. `reason` is for the user.
-    Exited { id: SandboxId, reason: String },
+    Exited { id: SandboxId, reason: String, cause: ExitCause },
     /// The kernel killed a process to make room in the sandbox's memory. At most once a second for each sandbox.
     OutOfMemory { id: SandboxId },
+}
+
+/// What ended a sandbox that was to run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitCause {
+    /// The kernel, for lack of memory.
+    OutOfMemory,
+    /// Its own end, or anything else.
+    Other,
 }
 
 /// Why a runner could not do what it was asked. The texts are for users.

@@ -53,6 +53,7 @@ impl Inner {
                 let grow = move || {
                     // The unmount of one that was stopped a moment ago takes a while.
                     inner.host.closer.settle();
+                    point(Point::GrowSettled);
                     inner.host.disks.grow(&id.to_string(), resources.disk, device)
                 };
                 match tokio::task::spawn_blocking(grow).await {
@@ -102,6 +103,7 @@ impl Inner {
     /// Puts the rule of a sandbox that is about to run in force, and links it with others that run.
     pub(crate) fn admit(&self, confined: &Confined, spec: &SandboxSpec) -> Result<(), RunnerError> {
         self.network.confine(confined).map_err(network)?;
+        point(Point::LinkConfined);
         self.links.join(member(confined.source, spec)).map_err(|error| {
             self.lift(confined.source);
             network(error)
@@ -113,6 +115,7 @@ impl Inner {
         if let Err(error) = self.links.leave(address) {
             tracing::error!(%error, "links stay and may let the next sandbox with its address reach others");
         }
+        point(Point::LinkLeft);
         if let Err(error) = self.network.lift(address) {
             tracing::error!(%error, "a network rule stays and may confine the next sandbox with its address");
         }

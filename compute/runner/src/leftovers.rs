@@ -7,12 +7,10 @@ use std::fmt;
 use std::fs;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use sebring_fault::{Point, point};
 use sebring_network::{Claim, elements};
 use sebring_runtime::cgroup::Cgroups;
 use sebring_runtime::disk::{Disks, Template};
-use sebring_runtime::process::Process;
 use sebring_runtime::{Context, link};
 use sebring_types::SandboxId;
 use serde::Serialize;
@@ -151,11 +149,9 @@ fn remove(path: &std::path::Path) -> Result<(), HostError> {
 /// Ends everything in a cgroup and removes it.
 fn clear_cgroup(cgroups: &Cgroups, name: &str) -> Result<(), HostError> {
     let cgroup = cgroups.at(name);
-    for pid in cgroup.processes().step("processes of a cgroup")? {
-        // The first is the agent, whose end ends the others; by its descriptor its end can be awaited.
-        if let Some(process) = Process::open(pid).step("process of a cgroup")? {
-            process.signal(Signal::KILL).and_then(|()| process.wait()).step("end of a process")?;
-        }
+    // All of them first: one may wait for another that serves a file system.
+    for process in cgroup.kill().step("end of the processes of a cgroup")? {
+        process.wait().step("end of a process")?;
     }
     // The kernel lets go of it shortly after the last process ended, and says so to nobody on version 1.
     let mut pause = Duration::from_millis(1);

@@ -19,18 +19,15 @@ pub fn purge(data_dir: &Path) -> Result<(), HostError> {
     let data_dir = host::canonical(data_dir)?;
     let config = RunnerConfig::new(&data_dir);
     let _lock = host::lock(&config)?;
-    kill_recorded(&config)?;
+    let killed = kill_recorded(&config)?;
     if let Some(claim) = Claim::find(&data_dir) {
         let cgroups = Cgroups::open(&host::cgroup_root(claim))?;
         for name in cgroups.list().step("list of cgroups")? {
             let cgroup = cgroups.at(&name);
-            for pid in cgroup.processes().step("processes of a cgroup")? {
-                if let Some(process) = Process::open(pid).step("process of a cgroup")? {
-                    end(&process)?;
-                }
-            }
+            wait(&cgroup.kill().step("end of the processes of a cgroup")?)?;
             cgroup.remove().step("removal of a cgroup")?;
         }
+        wait(&killed)?;
         cgroups.remove_root().step("removal of our cgroup")?;
         policy::remove(claim)?;
         link::remove_gateway(claim.subnet.gateway())?;
@@ -39,26 +36,25 @@ pub fn purge(data_dir: &Path) -> Result<(), HostError> {
     Ok(fs::remove_dir_all(&data_dir).step("removal of the data directory")?)
 }
 
-fn kill_recorded(config: &RunnerConfig) -> Result<(), HostError> {
+/// They may end only with those in their cgroups, which serve their file systems.
+fn kill_recorded(config: &RunnerConfig) -> Result<Vec<Process>, HostError> {
     let sandboxes = config.layout.sandboxes();
+    let mut killed = Vec::new();
     if !sandboxes.exists() {
-        return Ok(());
+        return Ok(killed);
     }
     for id in record::list(&sandboxes).step("list of sandboxes")? {
         let Ok(Some(record)) = Record::read(&config.layout.sandbox(id)) else { continue };
         if let Phase::Running { pid, start_time, .. } = record.phase
             && let Some(process) = Process::find(pid, start_time).step("search for an agent")?
         {
-            end(&process)?;
+            process.signal(rustix::process::Signal::KILL).step("end of a process")?;
+            killed.push(process);
         }
     }
-    Ok(())
+    Ok(killed)
 }
 
-fn end(process: &Process) -> Result<(), HostError> {
-    Ok(process
-        .signal(rustix::process::Signal::KILL)
-        .and_then(|()| process.wait())
-        .map(drop)
-        .step("end of a process")?)
+fn wait(killed: &[Process]) -> Result<(), HostError> {
+    Ok(killed.iter().try_for_each(|process| process.wait().map(drop)).step("end of a process")?)
 }

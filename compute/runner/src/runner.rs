@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use sebring_fault::{Point, point};
 use sebring_network::{Links, Network};
 use sebring_runtime::Context;
+use sebring_runtime::cgroup::Cgroup;
 use sebring_runtime::disk::MountedDisk;
-use sebring_types::runner::{AgentStream, Egress, Held, Observation, Observed, SandboxSpec, StopMode};
+use sebring_types::runner::{AgentStream, Egress, ExitCause, Held, Observation, Observed, SandboxSpec, StopMode};
 use sebring_types::{Denial, Resources, Runner, RunnerError, SandboxId, SnapshotManifest};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
@@ -134,12 +135,12 @@ impl Inner {
             && let Some(live) = sandbox.live()
         {
             // A graceful stop under way ends with it.
-            live.stop(None).await?;
+            live.stop(&self.cgroup(id, &live), None).await?;
         }
         let mut record = sandbox.record.lock().await;
         let Some(live) = sandbox.live() else { return Ok(()) };
         let grace = (mode == StopMode::Graceful).then_some(self.host.config.grace);
-        live.stop(grace).await?;
+        live.stop(&self.cgroup(id, &live), grace).await?;
         point(Point::StopEnded);
         self.release(&sandbox, &mut record, &live)
     }
@@ -153,12 +154,12 @@ impl Inner {
             other => other?,
         };
         if let Some(live) = sandbox.live() {
-            live.end().await?;
+            live.end(&self.cgroup(id, &live)).await?;
         }
         let mut record = sandbox.record.lock().await;
         // A start that was under way may have succeeded meanwhile.
         if let Some(live) = sandbox.live() {
-            live.end().await?;
+            live.end(&self.cgroup(id, &live)).await?;
             self.release(&sandbox, &mut record, &live)?;
         }
         if let Some(disk) = sandbox.unpark() {
@@ -185,6 +186,10 @@ impl Inner {
         Ok(())
     }
 
+    fn cgroup(&self, id: SandboxId, live: &Live) -> Cgroup {
+        self.host.cgroups.at(&cgroup_name(id, live.slot))
+    }
+
     /// Makes the agent reachable and watches for its end.
     pub(crate) fn attach(self: Arc<Self>, sandbox: &Arc<Sandbox>, live: Arc<Live>) {
         sandbox.set_live(Some(live.clone()));
@@ -200,16 +205,16 @@ impl Inner {
 
     /// Cleans up after an agent, and reports an end that nobody asked for.
     async fn ended(&self, sandbox: &Arc<Sandbox>, live: &Live, ended: Ended) {
-        let kills = self.host.cgroups.at(&cgroup_name(sandbox.id, live.slot)).oom_kills();
+        let kills = self.cgroup(sandbox.id, live).oom_kills();
         let mut record = sandbox.record.lock().await;
         if let Err(error) = self.release(sandbox, &mut record, live) {
             tracing::error!(sandbox_id = %sandbox.id, %error, "an ended sandbox was not cleaned up");
         }
         if !live.was_asked() {
-            let reason = describe(ended, kills, record.spec.resources);
+            let (reason, cause) = describe(ended, kills, record.spec.resources);
             tracing::info!(sandbox_id = %sandbox.id, reason, "sandbox ended on its own");
             // Nobody listens while the server shuts down.
-            let _ = self.report.send(Observation::Exited { id: sandbox.id, reason });
+            let _ = self.report.send(Observation::Exited { id: sandbox.id, reason, cause });
         }
     }
 
@@ -220,12 +225,13 @@ impl Inner {
         }
         sandbox.set_live(None);
         record.phase = Phase::Stopped;
-        let cgroup = self.host.cgroups.at(&cgroup_name(sandbox.id, live.slot));
+        let cgroup = self.cgroup(sandbox.id, live);
         tokio::spawn(remove_cgroup(cgroup, sandbox.id));
         self.lift(self.host.claim.subnet.address(live.slot));
         point(Point::ReleaseLifted);
         if let Some(disk) = live.take_disk() {
             self.park(sandbox, disk);
+            point(Point::DiskParked);
         }
         self.slots.give_back(live.slot);
         self.save(record)?;
@@ -241,6 +247,7 @@ impl Inner {
             tokio::time::sleep(PARKING).await;
             if let Some(disk) = sandbox.upgrade().and_then(|sandbox| sandbox.unpark()) {
                 closer.close(disk.mount);
+                point(Point::DiskClosed);
             }
         });
     }
@@ -266,7 +273,7 @@ impl Inner {
 }
 
 /// The kernel lets go of a cgroup shortly after its last process was reaped, and says so to nobody on version 1.
-pub(crate) async fn remove_cgroup(cgroup: sebring_runtime::cgroup::Cgroup, id: SandboxId) {
+pub(crate) async fn remove_cgroup(cgroup: Cgroup, id: SandboxId) {
     let mut pause = Duration::from_millis(1);
     loop {
         match cgroup.remove() {
@@ -281,17 +288,20 @@ pub(crate) async fn remove_cgroup(cgroup: sebring_runtime::cgroup::Cgroup, id: S
 }
 
 /// The kernel ends by `SIGKILL` what is to make room.
-fn describe(ended: Ended, oom_kills: u64, resources: Resources) -> String {
+fn describe(ended: Ended, oom_kills: u64, resources: Resources) -> (String, ExitCause) {
     use sebring_runtime::process::Exit;
     const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
-    match ended.0 {
+    let reason = match ended.0 {
         None | Some(Exit::Signal(SIGKILL)) if oom_kills > 0 => {
-            format!("the sandbox ran out of memory ({} GiB): give it more with resize, or use less", resources.memory)
+            let gib = resources.memory;
+            let reason = format!("the sandbox ran out of memory ({gib} GiB): give it more with resize, or use less");
+            return (reason, ExitCause::OutOfMemory);
         }
         Some(Exit::Signal(signal)) => format!("the sandbox was ended by signal {signal}"),
         Some(Exit::Code(code)) => format!("the sandbox's agent ended with code {code}"),
         None => "the sandbox ended".into(),
-    }
+    };
+    (reason, ExitCause::Other)
 }
 
 pub(crate) fn internal(what: &'static str) -> impl FnOnce(io::Error) -> RunnerError {

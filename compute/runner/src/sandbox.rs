@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use sebring_runtime::cgroup::Cgroup;
 use sebring_runtime::disk::MountedDisk;
 use sebring_runtime::process::{Exit, Process};
 use sebring_types::{RunnerError, SandboxId};
 use tokio::sync::{Mutex, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::record::Record;
 
@@ -18,6 +19,8 @@ use crate::record::Record;
 const MARGIN: Duration = Duration::from_secs(2);
 /// How long the kernel may take to end a killed process; long, if that sits in a disk write.
 const KILL_DEADLINE: Duration = Duration::from_secs(30);
+/// How long the agent alone is killed before every process of the sandbox is.
+const KILL_ALONE: Duration = Duration::from_millis(500);
 
 /// A sandbox that this runner holds.
 #[derive(Debug)]
@@ -126,7 +129,7 @@ impl Live {
     }
 
     /// Ends all processes: asks first when there is a grace period.
-    pub async fn stop(&self, grace: Option<Duration>) -> Result<(), RunnerError> {
+    pub async fn stop(&self, cgroup: &Cgroup, grace: Option<Duration>) -> Result<(), RunnerError> {
         self.asked.store(true, Ordering::Release);
         if let Some(grace) = grace {
             self.signal(Signal::TERM)?;
@@ -135,19 +138,28 @@ impl Live {
             }
         }
         self.signal(Signal::KILL)?;
-        timeout(KILL_DEADLINE, self.ended()).await.map_err(|_| {
-            RunnerError::Internal("the kernel does not end the sandbox's processes: does its disk hang?".into())
-        })
+        let deadline = Instant::now() + KILL_DEADLINE;
+        while timeout(KILL_ALONE, self.ended()).await.is_err() {
+            if Instant::now() > deadline {
+                let reason = "the kernel does not end the sandbox's processes: does its disk hang?";
+                return Err(RunnerError::Internal(reason.into()));
+            }
+            // The kernel ends the others after the agent. It may wait for one of them, though, that serves a file system.
+            if let Err(error) = cgroup.kill() {
+                tracing::warn!(%error, "the processes of a sandbox can't be killed");
+            }
+        }
+        Ok(())
     }
 
     /// Ends all processes for good: what they wrote last need not reach the disk.
-    pub async fn end(&self) -> Result<(), RunnerError> {
+    pub async fn end(&self, cgroup: &Cgroup) -> Result<(), RunnerError> {
         if let Some(disk) = &*self.disk.lock().unwrap_or_else(PoisonError::into_inner)
             && let Err(error) = disk.abandon()
         {
             tracing::warn!(%error, "a disk is written out before it is deleted");
         }
-        self.stop(None).await
+        self.stop(cgroup, None).await
     }
 
     fn signal(&self, signal: Signal) -> Result<(), RunnerError> {

@@ -7,7 +7,8 @@
 //! | full | the reserve | running sandboxes get `ENOSPC` for what needs new room |
 //!
 //! What is left is what is free, less what sandboxes were promised and have not written yet. The next look comes before
-//! the rest could be written at full speed, so there are none to speak of while there is plenty.
+//! the rest could be written at full speed, so there are none to speak of while there is plenty. Each look also lets the
+//! pool grow when the file system it lies on has: it is sparse, so that is all the room there ever is.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Weak, mpsc};
@@ -26,6 +27,8 @@ const SPEED: u64 = 4 << 30;
 const LOOKS: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(10));
 /// What a disk may take beyond its use before that is worth asking for back.
 const WORTH_A_TRIM: u64 = 32 * MIB;
+/// After a growth of the pool that failed.
+const BEFORE_GROWTH_AGAIN: Duration = Duration::from_secs(60);
 /// While little is left: how long what was deleted may take to become free.
 const LONGEST_IF_LOW: Duration = Duration::from_secs(1);
 
@@ -85,7 +88,7 @@ pub(crate) type Waker = mpsc::Sender<()>;
 
 /// Starts to watch on a thread of its own, which ends with the runner.
 pub(crate) fn watch(runner: &Arc<Inner>, woken: mpsc::Receiver<()>) {
-    let mut watcher = Watcher { runner: Arc::downgrade(runner), level: Level::Ample, trimmed: None };
+    let mut watcher = Watcher { runner: Arc::downgrade(runner), level: Level::Ample, trimmed: None, outgrown: None };
     let spawned = std::thread::Builder::new().name("space".into()).spawn(move || {
         while let Some(pause) = watcher.look() {
             if woken.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Disconnected) {
@@ -103,6 +106,8 @@ struct Watcher {
     level: Level,
     /// When room was last asked back from sandboxes.
     trimmed: Option<Instant>,
+    /// When the pool last failed to grow.
+    outgrown: Option<Instant>,
 }
 
 /// A running sandbox's disk.
@@ -118,6 +123,7 @@ impl Watcher {
     fn look(&mut self) -> Option<Duration> {
         let runner = self.runner.upgrade()?;
         let disks = &runner.host.disks;
+        self.follow(disks);
         let running = running(&runner);
         let found = match found(disks, &running) {
             Ok(found) => found,
@@ -148,6 +154,18 @@ impl Watcher {
             ask_back(disks, &running);
         }
         Some(found.pause())
+    }
+
+    /// Takes the room that was added below the pool.
+    fn follow(&mut self, disks: &Disks) {
+        if self.outgrown.is_some_and(|at| at.elapsed() < BEFORE_GROWTH_AGAIN) {
+            return;
+        }
+        self.outgrown = None;
+        if let Err(error) = disks.follow() {
+            tracing::warn!(%error, "the disk pool stays smaller than the file system it lies on");
+            self.outgrown = Some(Instant::now());
+        }
     }
 }
 

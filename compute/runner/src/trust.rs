@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
+use sebring_fault::{Point, point};
 use sebring_types::SnapshotId;
 use sha2::{Digest, Sha256};
 
@@ -43,7 +44,9 @@ impl Trust {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        Ok(Self { certificates, dir: layers.join(name) })
+        let dir = layers.join(name);
+        remove_unfinished(&dir)?;
+        Ok(Self { certificates, dir })
     }
 
     /// The layer for a snapshot; made when it is asked for first.
@@ -68,6 +71,7 @@ impl Trust {
             }
         }
         place(&new, ADDITION, &self.certificates)?;
+        point(Point::LayerPlaced);
         match fs::rename(&new, &layer) {
             Err(_) if layer.exists() => fs::remove_dir_all(&new).map(|()| layer),
             other => other.map(|()| layer),
@@ -80,6 +84,21 @@ impl Trust {
             env.entry(name.to_owned()).or_insert_with(|| format!("/{}", BUNDLES[0]));
         }
     }
+}
+
+/// Removes what a server left that ended while it made a layer.
+fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads a file of an image without following a link out of it.

@@ -21,7 +21,7 @@
 //! | `stopped` | stop, an observation, a failed start, reconciliation | a command, a timer | – |
 //! | `starting` | start | `started`, `stopped` with the reason, `error` | [`Deadlines::start`] |
 //! | `destroying` | delete, auto-delete, TTL | nothing is left, `error` | [`Deadlines::destroy`] × attempts |
-//! | `error` | any operation that failed half way, reconciliation | stop, delete | – |
+//! | `error` | any operation that failed half way, a sandbox that ran out of memory, reconciliation | stop, delete | – |
 //!
 //! `destroyed` is told to listeners and never stored. The API's other states (builds, archives, pauses, forks …) are
 //! set by nobody in this version; should one be found, delete ends it like any other. [`machine`] is the table above

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use sebring_events::EventKind;
 use sebring_fault::{Point, point};
 use sebring_store::{Sandbox, now};
-use sebring_types::runner::{Observation, StopMode};
+use sebring_types::runner::{ExitCause, Observation, StopMode};
 use sebring_types::{SandboxId, SandboxState};
 
 use crate::timers::Due;
@@ -61,12 +61,12 @@ impl Lifecycle {
     /// The runner saw something.
     pub(crate) async fn on_observation(&self, observation: Observation) -> Result<(), Error> {
         match observation {
-            Observation::Exited { id, reason } => self.on_exit(id, reason).await,
+            Observation::Exited { id, reason, cause } => self.on_exit(id, reason, cause).await,
             Observation::OutOfMemory { id } => self.on_out_of_memory(id).await,
         }
     }
 
-    async fn on_exit(&self, id: SandboxId, reason: String) -> Result<(), Error> {
+    async fn on_exit(&self, id: SandboxId, reason: String, cause: ExitCause) -> Result<(), Error> {
         let Ok(turn) = self.turn(id).await else { return Ok(()) };
         // It may be old news: of a life before a stop and a start that came first.
         if turn.sandbox.state != SandboxState::Started || self.parts.runner.connect(id).await.is_ok() {
@@ -74,7 +74,13 @@ impl Lifecycle {
         }
         point(Point::ExitObserved);
         let reason = Some(reason).filter(|reason| !reason.is_empty());
-        self.enter(&turn.sandbox, Action::Stop, SandboxState::Stopped, reason).await?;
+        // One that only lives as long as it runs is deleted once it is stopped, whatever ended it.
+        let ephemeral = turn.sandbox.auto_delete_interval == 0;
+        let to = match cause {
+            ExitCause::OutOfMemory if !ephemeral => SandboxState::Error,
+            ExitCause::OutOfMemory | ExitCause::Other => SandboxState::Stopped,
+        };
+        self.enter(&turn.sandbox, Action::Stop, to, reason).await?;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use sebring_events::{Event, EventKind};
 use sebring_store::Sandbox;
 use sebring_store::sandboxes::Setting;
 use sebring_testing::{MemoryRunner, Rig, eventually};
-use sebring_types::runner::{Observed, StopMode};
+use sebring_types::runner::{ExitCause, Observed, StopMode};
 use sebring_types::{SandboxId, SandboxState};
 
 fn reached(id: SandboxId, wanted: SandboxState) -> impl Fn(&Event) -> Option<Sandbox> {
@@ -102,9 +102,22 @@ async fn sandbox_that_ends_by_itself_is_stopped_with_the_reason() {
     let rig = Rig::new().await;
     let sandbox = rig.sandbox().await;
     let mut events = rig.events.subscribe();
-    rig.runner.exit(sandbox.id, "out of memory");
+    rig.runner.exit(sandbox.id, "its agent ended", ExitCause::Other);
     let stopped = eventually(&mut events, reached(sandbox.id, SandboxState::Stopped)).await;
-    assert_eq!(stopped.error_reason.as_deref(), Some("out of memory"));
+    assert_eq!(stopped.error_reason.as_deref(), Some("its agent ended"));
+    let started = rig.lifecycle.start_sandbox(rig.organization, &sandbox.name).await.expect("started");
+    assert_eq!(started.error_reason, None);
+}
+
+#[tokio::test]
+async fn sandbox_that_memory_ends_is_an_error_until_it_is_stopped() {
+    let rig = Rig::new().await;
+    let sandbox = rig.sandbox().await;
+    let mut events = rig.events.subscribe();
+    rig.runner.exit(sandbox.id, "out of memory", ExitCause::OutOfMemory);
+    let failed = eventually(&mut events, reached(sandbox.id, SandboxState::Error)).await;
+    assert_eq!(failed.error_reason.as_deref(), Some("out of memory"));
+    rig.lifecycle.stop_sandbox(rig.organization, &sandbox.name, StopMode::Force).await.expect("stopped");
     let started = rig.lifecycle.start_sandbox(rig.organization, &sandbox.name).await.expect("started");
     assert_eq!(started.error_reason, None);
 }
@@ -116,7 +129,7 @@ async fn ephemeral_sandbox_that_ends_by_itself_is_deleted() {
     plain.auto_delete_interval = 0;
     let sandbox = rig.lifecycle.create(plain).await.expect("created");
     let mut events = rig.events.subscribe();
-    rig.runner.exit(sandbox.id, "");
+    rig.runner.exit(sandbox.id, "", ExitCause::OutOfMemory);
     eventually(&mut events, reached(sandbox.id, SandboxState::Destroyed)).await;
 }
 

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
-use sebring_types::runner::{AgentStream, Egress, Held, Observation, Observed, SandboxSpec, StopMode};
+use sebring_types::runner::{AgentStream, Egress, ExitCause, Held, Observation, Observed, SandboxSpec, StopMode};
 use sebring_types::{Denial, Resources, Runner, RunnerError, SandboxId, SnapshotId, SnapshotManifest};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
@@ -111,9 +111,9 @@ impl MemoryRunner {
     }
 
     /// Ends a sandbox from inside.
-    pub fn exit(&self, id: SandboxId, reason: &str) {
+    pub fn exit(&self, id: SandboxId, reason: &str, cause: ExitCause) {
         self.hold(id, Observed::Stopped);
-        self.observed.send(Observation::Exited { id, reason: reason.to_owned() }).expect("the runner listens");
+        self.observed.send(Observation::Exited { id, reason: reason.to_owned(), cause }).expect("the runner listens");
     }
 
     /// Lets a sandbox run out of memory.

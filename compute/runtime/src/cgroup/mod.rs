@@ -21,6 +21,7 @@ pub use limits::Limits;
 pub use memory::MemoryWatch;
 
 use crate::error::{Context, RuntimeError};
+use crate::process::Process;
 use detect::Hierarchy;
 
 /// Which version manages which controller of this host; makes nothing.
@@ -134,9 +135,11 @@ impl Cgroups {
         for hierarchy in &self.hierarchies {
             remove_dir(&hierarchy.mount.join(&self.root))?;
             for above in Path::new(&self.root).ancestors().skip(1).filter(|above| *above != Path::new("")) {
-                match remove_dir(&hierarchy.mount.join(above)) {
+                // Not what is in it: that is another installation's, which may have no sandbox now.
+                match std::fs::remove_dir(hierarchy.mount.join(above)) {
                     Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) => break,
-                    other => other?,
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
                 }
             }
         }
@@ -246,6 +249,18 @@ impl Cgroup {
         Ok(found)
     }
 
+    /// Kills every process in it that has not ended, and answers those.
+    pub fn kill(&self) -> io::Result<Vec<Process>> {
+        let mut killed = Vec::new();
+        for pid in self.processes()? {
+            if let Some(process) = Process::open(pid)? {
+                process.signal(rustix::process::Signal::KILL)?;
+                killed.push(process);
+            }
+        }
+        Ok(killed)
+    }
+
     /// Removes the directories, with those that containers inside left; what is gone already counts as removed.
     ///
     /// # Errors
@@ -329,6 +344,23 @@ mod tests {
         add_processes(&scratch.join("gone"), &mut found).expect("nothing there is no error");
         std::fs::remove_dir_all(&scratch).expect("removed");
         assert_eq!(found, [7, 8, 9]);
+    }
+
+    #[test]
+    fn the_root_of_another_installation_stays() {
+        let mount = std::env::temp_dir().join(format!("sebring-cgroup-test-root-{}", std::process::id()));
+        let (ours, theirs) = (mount.join("sebring/1"), mount.join("sebring/0"));
+        let hierarchy = Hierarchy { mount: mount.clone(), version: Version::V2, controllers: vec![Controller::Memory] };
+        let cgroups = Cgroups { hierarchies: vec![hierarchy], root: "sebring/1".to_owned() };
+        std::fs::create_dir_all(&ours).expect("directories");
+        std::fs::create_dir_all(&theirs).expect("directories");
+        cgroups.remove_root().expect("removed");
+        assert!(!ours.exists() && theirs.exists());
+        std::fs::remove_dir(&theirs).expect("empty");
+        std::fs::create_dir_all(&ours).expect("directories");
+        cgroups.remove_root().expect("removed");
+        assert!(!mount.join("sebring").exists(), "nobody else's is left");
+        std::fs::remove_dir(&mount).expect("empty");
     }
 
     #[test]

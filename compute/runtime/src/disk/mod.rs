@@ -65,6 +65,11 @@ impl Disks {
         Ok(Self { mode, root, data_dir: data_dir.to_owned() })
     }
 
+    /// Lets the pool, if there is one, grow to the file system it lies on. Sandboxes may use it meanwhile.
+    pub fn follow(&self) -> io::Result<()> {
+        if self.root == self.data_dir { Ok(()) } else { pool::follow(&self.data_dir, &self.root) }
+    }
+
     pub fn mode(&self) -> Mode {
         self.mode
     }

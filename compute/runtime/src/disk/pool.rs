@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,7 +16,7 @@ use crate::mounts;
 
 /// Mounts the pool of the data directory, making it first where there is none.
 pub(super) fn open(data_dir: &Path) -> Result<PathBuf, RuntimeError> {
-    let image = data_dir.join("pool.img");
+    let image = image_in(data_dir);
     if !image.exists() {
         make(data_dir, &image).step("creation of the disk pool")?;
     }
@@ -31,10 +31,39 @@ pub(super) fn open(data_dir: &Path) -> Result<PathBuf, RuntimeError> {
     let path = data_dir.join("pool");
     std::fs::create_dir_all(&path).step("directory of the disk pool")?;
     mounts::attach(mount.as_fd(), &path).step("attachment of the disk pool")?;
-    if let Err(error) = follow(data_dir, &file, &device, &path) {
+    if let Err(error) = follow(data_dir, &path) {
         tracing::warn!(%error, "the disk pool stays smaller than the file system it lies on");
     }
     Ok(path)
+}
+
+fn image_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("pool.img")
+}
+
+/// The first fields of `struct xfs_fsop_geom_v1` (`linux/fs/xfs/libxfs/xfs_fs.h`), as long as the whole.
+#[repr(C)]
+struct Geometry {
+    block_size: u32,
+    others: [u32; 7],
+    data_blocks: u64,
+    rest: [u64; 9],
+}
+
+/// XFS_IOC_FSGEOMETRY_V1.
+const GEOMETRY: libc::Ioctl = 0x8070_5864_u32 as libc::Ioctl;
+/// Growths of less than this are not worth it, bytes; xfs also leaves out a last part that is too small for it.
+const STEP: u64 = 16 << 20;
+
+/// Of the device that the pool's file system uses, bytes; `statvfs` leaves out its log.
+fn length(pool: &Path) -> io::Result<u64> {
+    let directory = File::open(pool)?;
+    let mut geometry = Geometry { block_size: 0, others: [0; 7], data_blocks: 0, rest: [0; 9] };
+    // SAFETY: geometry has the layout that the request fills in.
+    match unsafe { libc::ioctl(directory.as_raw_fd(), GEOMETRY, &raw mut geometry) } {
+        0 => Ok(geometry.data_blocks * u64::from(geometry.block_size)),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// As large as the file system it lies on: being sparse it takes only what is used.
@@ -43,13 +72,18 @@ fn wanted(data_dir: &Path) -> io::Result<u64> {
     Ok((host.f_blocks * host.f_frsize).max(1 << 30))
 }
 
-/// Grows the pool when the file system it lies on has grown; sandboxes may use it meanwhile.
-fn follow(data_dir: &Path, file: &File, device: &LoopDevice, pool: &Path) -> io::Result<()> {
-    let (size, wanted) = (file.metadata()?.len(), wanted(data_dir)?);
-    if wanted <= size {
+/// Grows the mounted pool when the file system it lies on has grown; sandboxes may use it meanwhile.
+pub(super) fn follow(data_dir: &Path, pool: &Path) -> io::Result<()> {
+    // Not the length of the file: a server may have ended after it made that longer.
+    let (size, wanted) = (length(pool)?, wanted(data_dir)?);
+    if wanted < size + STEP {
         return Ok(());
     }
-    file.set_len(wanted)?;
+    let file = File::options().read(true).write(true).open(image_in(data_dir))?;
+    if file.metadata()?.len() < wanted {
+        file.set_len(wanted)?;
+    }
+    let device = LoopDevice::find(&file)?.ok_or(io::ErrorKind::NotFound)?;
     device.take_size()?;
     let output = Command::new("xfs_growfs")
         .args(["-d"])

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::session::Pty;
+use super::session::{self, Pty};
 use crate::http::websocket::{WebSocket, close_code};
-use crate::process::children::Exit;
 use crate::process::log::Piece;
 
 #[derive(Serialize)]
@@ -39,16 +38,17 @@ struct Farewell<'a> {
 }
 
 impl End {
-    fn new(exit: Exit) -> Self {
-        let reason = match exit.code() {
+    fn new(end: session::End) -> Self {
+        let exit_code = end.exit.code();
+        let reason = match exit_code {
             0 => String::new(),
             130 => "Ctrl+C".to_owned(),
-            137 => "SIGKILL".to_owned(),
+            137 => end.note.unwrap_or_else(|| "SIGKILL".to_owned()),
             143 => "SIGTERM".to_owned(),
             code if code > 128 => format!("signal {}", code - 128),
             _ => "non-zero exit".to_owned(),
         };
-        Self { exit_code: exit.code(), exit_reason: reason }
+        Self { exit_code, exit_reason: reason }
     }
 }
 
@@ -120,14 +120,19 @@ fn control(status: &'static str, end: Option<End>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::children::Exit;
 
     #[test]
     fn messages_of_the_end() {
-        let end = |exit| control("exited", Some(End::new(exit)));
-        assert_eq!(end(Exit::Code(0)), r#"{"type":"control","status":"exited","exitCode":0,"exitReason":""}"#);
-        assert_eq!(End::new(Exit::Signal(9)).exit_reason, "SIGKILL");
-        assert_eq!(End::new(Exit::Signal(11)).exit_reason, "signal 11");
-        assert_eq!(End::new(Exit::Code(3)).exit_reason, "non-zero exit");
+        let end = |exit| End::new(session::End { exit, note: None });
+        let told = control("exited", Some(end(Exit::Code(0))));
+        assert_eq!(told, r#"{"type":"control","status":"exited","exitCode":0,"exitReason":""}"#);
+        assert_eq!(end(Exit::Signal(9)).exit_reason, "SIGKILL");
+        assert_eq!(end(Exit::Signal(11)).exit_reason, "signal 11");
+        assert_eq!(end(Exit::Code(3)).exit_reason, "non-zero exit");
+        let note = "Killed: the sandbox ran out of memory (1048576 MiB)";
+        let starved = session::End { exit: Exit::Signal(9), note: Some(note.to_owned()) };
+        assert_eq!(End::new(starved).exit_reason, note);
         assert_eq!(control("connected", None), r#"{"type":"control","status":"connected"}"#);
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::terminal::{Size, Terminal};
 use crate::agent::Agent;
+use crate::guest::memory::Kills;
 use crate::http::error::Failure;
 use crate::process::children::Exit;
 use crate::process::environment::Variables;
@@ -40,8 +41,22 @@ pub struct Pty {
     size: Shared<Size>,
     /// None until the first client comes to a lazy session.
     shell: Shared<Option<Shell>>,
-    exit: watch::Sender<Option<Exit>>,
+    end: watch::Sender<Option<End>>,
     kill: Notify,
+}
+
+/// How a terminal's shell ended.
+#[derive(Debug, Clone)]
+pub struct End {
+    pub exit: Exit,
+    /// Why, when it ran out of memory: it was killed, or its last command was and it took over that one's exit code.
+    pub note: Option<String>,
+}
+
+impl End {
+    fn killed() -> Self {
+        Self { exit: Exit::Signal(libc::SIGKILL), note: None }
+    }
 }
 
 #[derive(Clone)]
@@ -62,7 +77,7 @@ impl Pty {
             log: Log::with_limit(KEPT),
             size: Shared::new(size),
             shell: Shared::default(),
-            exit: watch::Sender::new(None),
+            end: watch::Sender::new(None),
             kill: Notify::new(),
         }
     }
@@ -72,7 +87,7 @@ impl Pty {
     }
 
     pub fn is_active(&self) -> bool {
-        self.shell.lock().is_some() && self.exit.borrow().is_none()
+        self.shell.lock().is_some() && self.end.borrow().is_none()
     }
 
     /// Starts the shell, if it has not been.
@@ -95,6 +110,7 @@ impl Pty {
             descriptors: &[slave.as_fd(); 3],
             terminal: true,
         };
+        let kills = Kills::count();
         let job = Job::start(&program, &agent.children, &agent.identity).map_err(|error| match error {
             SpawnError::Directory { .. } => Failure::bad_request(error.to_string()),
             error => error.into(),
@@ -103,7 +119,7 @@ impl Pty {
         let terminal = Arc::new(terminal);
         let (input, typed) = mpsc::channel(TYPED_AHEAD);
         tokio::spawn(type_in(Arc::clone(&terminal), typed));
-        tokio::spawn(serve(Arc::clone(self), Arc::clone(&terminal), job, Arc::clone(&agent.ptys)));
+        tokio::spawn(serve(Arc::clone(self), Arc::clone(&terminal), (job, kills), Arc::clone(&agent.ptys)));
         *shell = Some(Shell { terminal, input, leader });
         Ok(())
     }
@@ -116,7 +132,7 @@ impl Pty {
     /// False when the shell has ended.
     pub fn resize(&self, size: Size) -> bool {
         *self.size.lock() = size;
-        if self.exit.borrow().is_some() {
+        if self.end.borrow().is_some() {
             return false;
         }
         self.shell.lock().as_ref().is_none_or(|shell| shell.terminal.resize(size).is_ok())
@@ -132,7 +148,7 @@ impl Pty {
     /// Kills the shell with everything it started, and waits for its end.
     pub async fn kill(&self) {
         if self.shell.lock().is_none() {
-            self.exit.send_replace(Some(Exit::Signal(libc::SIGKILL)));
+            self.end.send_replace(Some(End::killed()));
             return;
         }
         self.kill.notify_one();
@@ -140,12 +156,12 @@ impl Pty {
     }
 
     /// Waits for the shell's end; all of its output is in the log by then.
-    pub async fn ended(&self) -> Exit {
-        let mut exit = self.exit.subscribe();
-        match exit.wait_for(Option::is_some).await {
-            Ok(exit) => exit.unwrap_or(Exit::Signal(libc::SIGKILL)),
+    pub async fn ended(&self) -> End {
+        let mut end = self.end.subscribe();
+        match end.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or_else(End::killed),
             // The sender lives as long as this value.
-            Err(_) => Exit::Signal(libc::SIGKILL),
+            Err(_) => End::killed(),
         }
     }
 
@@ -163,10 +179,12 @@ async fn type_in(terminal: Arc<Terminal>, mut typed: mpsc::Receiver<Vec<u8>>) {
     }
 }
 
-/// Reads the terminal until the shell ends, then takes the session off the list.
-async fn serve(pty: Arc<Pty>, terminal: Arc<Terminal>, mut job: Job, ptys: Arc<super::Ptys>) {
+/// Reads the terminal until the shell ends, then takes the session off the list. The shell comes with the count of kills
+/// before it.
+async fn serve(pty: Arc<Pty>, terminal: Arc<Terminal>, shell: (Job, Kills), ptys: Arc<super::Ptys>) {
+    let (mut job, kills) = shell;
     let mut chunk = vec![0; CHUNK];
-    let mut open = true;
+    let (mut open, mut asked) = (true, false);
     let exit = loop {
         tokio::select! {
             read = async {
@@ -177,7 +195,10 @@ async fn serve(pty: Arc<Pty>, terminal: Arc<Terminal>, mut job: Job, ptys: Arc<s
                 _ => open = false,
             },
             exit = job.wait() => break exit,
-            () = pty.kill.notified() => job.kill(),
+            () = pty.kill.notified() => {
+                asked = true;
+                job.kill();
+            }
         }
     };
     // What it left in the background may hold the terminal open; nobody watches it any more.
@@ -190,5 +211,6 @@ async fn serve(pty: Arc<Pty>, terminal: Arc<Terminal>, mut job: Job, ptys: Arc<s
     pty.shell.lock().take();
     ptys.remove(&pty);
     pty.log.close();
-    pty.exit.send_replace(Some(exit));
+    let note = (!asked).then(|| kills.explain(exit)).flatten().map(|note| note.trim_end().to_owned());
+    pty.end.send_replace(Some(End { exit, note }));
 }
