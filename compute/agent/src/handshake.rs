@@ -24,9 +24,8 @@ pub enum HandshakeError {
 }
 
 impl Handshake {
-    /// Reads the configuration to the end of the stream. What goes wrong after descriptor 3 is known is also told
-    /// to the runner.
-    pub fn receive() -> Result<(Self, AgentConfig), HandshakeError> {
+    /// Takes descriptor 3.
+    pub fn take() -> Result<Self, HandshakeError> {
         nix::fcntl::fcntl(
             // SAFETY: only borrowed for a call that fails on a closed descriptor.
             unsafe { std::os::fd::BorrowedFd::borrow_raw(HANDSHAKE_FD) },
@@ -35,14 +34,12 @@ impl Handshake {
         .map_err(|_| HandshakeError::Absent)?;
         // SAFETY: the descriptor is open, and by the contract of the handshake it belongs to this program alone.
         let descriptor = unsafe { OwnedFd::from_raw_fd(HANDSHAKE_FD) };
-        let mut handshake = Self { stream: Some(File::from(descriptor)) };
-        match handshake.read() {
-            Ok(config) => Ok((handshake, config)),
-            Err(error) => {
-                handshake.fail(FailureKind::Internal, &error.to_string());
-                Err(error)
-            }
-        }
+        Ok(Self { stream: Some(File::from(descriptor)) })
+    }
+
+    /// Waits for the configuration and reads it to the end of the stream. What goes wrong is also told to the runner.
+    pub fn receive(&mut self) -> Result<AgentConfig, HandshakeError> {
+        self.read().inspect_err(|error| self.fail(FailureKind::Internal, &error.to_string()))
     }
 
     fn read(&mut self) -> Result<AgentConfig, HandshakeError> {

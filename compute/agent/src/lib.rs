@@ -27,14 +27,15 @@ mod shared;
 mod system;
 
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use sebring_types::agent::{AgentConfig, FailureKind, SOCKET_PATH};
+use tokio::runtime::Runtime;
 
 use crate::agent::Agent;
 use crate::guest::setup::{self, SetupError};
-use crate::handshake::Handshake;
+use crate::handshake::{Handshake, HandshakeError};
 
 /// The whole program.
 pub fn run() -> ExitCode {
@@ -42,20 +43,28 @@ pub fn run() -> ExitCode {
         eprintln!("usage: sebring-agent [--socket PATH], with a handshake on descriptor 3");
         return ExitCode::from(2);
     };
-    let (mut handshake, config) = match Handshake::receive() {
-        Ok(received) => received,
-        Err(error) => {
-            eprintln!("sebring-agent: {error}");
-            return ExitCode::FAILURE;
-        }
+    let mut handshake = match Handshake::take() {
+        Ok(handshake) => handshake,
+        Err(error) => return explain(&error),
     };
-    match prepare(&socket, config) {
-        Ok((agent, listener)) => serve(agent, listener, handshake),
+    // It may be long until there is a configuration: what needs none comes first.
+    let begun = Begun::begin(&socket);
+    let config = match handshake.receive() {
+        Ok(config) => config,
+        Err(error) => return explain(&error),
+    };
+    match begun.and_then(|begun| begun.go_on(config)) {
+        Ok((agent, begun)) => serve(agent, begun, handshake),
         Err(error) => {
             handshake.fail(error.kind(), &error.to_string());
             ExitCode::FAILURE
         }
     }
+}
+
+fn explain(error: &HandshakeError) -> ExitCode {
+    eprintln!("sebring-agent: {error}");
+    ExitCode::FAILURE
 }
 
 /// The socket of the handshake's contract, or the one that a test names.
@@ -68,19 +77,32 @@ fn socket_path() -> Option<PathBuf> {
     }
 }
 
-/// Everything that needs root: signals, files of the image, the socket; then the file system ids.
-fn prepare(socket: &std::path::Path, config: AgentConfig) -> Result<(Agent, UnixListener), SetupError> {
-    guest::limits::apply()?;
-    guest::signals::block()?;
-    let identity = setup::prepare(&config)?;
-    let listener = setup::listen(socket)?;
-    guest::identity::assume_for_files(&identity)?;
-    Ok((Agent::new(config, identity), listener))
+/// An agent that has no configuration yet.
+struct Begun {
+    listener: UnixListener,
+    runtime: Runtime,
 }
 
-fn serve(agent: Agent, listener: UnixListener, mut handshake: Handshake) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let served = runtime.and_then(|runtime| runtime.block_on(http::server::run(agent, listener, || handshake.ready())));
+impl Begun {
+    fn begin(socket: &Path) -> Result<Self, SetupError> {
+        guest::limits::apply()?;
+        guest::signals::block()?;
+        setup::anticipate()?;
+        let listener = setup::listen(socket)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        Ok(Self { listener, runtime })
+    }
+
+    /// The rest of what needs root: files of the image; then the file system ids.
+    fn go_on(self, config: AgentConfig) -> Result<(Agent, Self), SetupError> {
+        let identity = setup::prepare(&config)?;
+        guest::identity::assume_for_files(&identity)?;
+        Ok((Agent::new(config, identity), self))
+    }
+}
+
+fn serve(agent: Agent, Begun { listener, runtime }: Begun, mut handshake: Handshake) -> ExitCode {
+    let served = runtime.block_on(http::server::run(agent, listener, || handshake.ready()));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

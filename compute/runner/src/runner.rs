@@ -147,7 +147,9 @@ impl Inner {
 
     async fn destroy(self: Arc<Self>, id: SandboxId) -> Result<(), RunnerError> {
         if let Some(kept) = self.warm.claim(id) {
-            return self.discard(kept).await;
+            let discarded = self.clone().discard(kept).await;
+            self.warm.refill();
+            return discarded;
         }
         let sandbox = match self.get(id) {
             Err(RunnerError::NotFound) => return Ok(()),

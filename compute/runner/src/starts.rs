@@ -41,6 +41,12 @@ impl Source {
 
 impl Inner {
     pub(crate) async fn create(self: Arc<Self>, spec: SandboxSpec) -> Result<(), RunnerError> {
+        let created = self.clone().create_or_take(spec).await;
+        self.warm.refill();
+        created
+    }
+
+    async fn create_or_take(self: Arc<Self>, spec: SandboxSpec) -> Result<(), RunnerError> {
         let manifest = self.manifests.find(&self.host.snapshots, &spec.snapshot)?;
         if let Some(kept) = self.warm.claim(spec.id) {
             if kept.suits(manifest.id, spec.resources) {

@@ -42,7 +42,7 @@ impl Kept {
 #[derive(Debug, Default)]
 pub(crate) struct Warm {
     kept: Mutex<State>,
-    /// One was taken, or a create may have brought what was missing.
+    /// One was taken, or what was missing may be there now.
     changed: Arc<Notify>,
 }
 
@@ -57,9 +57,8 @@ impl Warm {
     /// The id of one of that kind, for whoever creates or destroys it.
     pub fn promise(&self, snapshot: SnapshotId, resources: Resources) -> Option<SandboxId> {
         let mut state = self.lock();
-        let suited = state.ready.iter().position(|kept| kept.suits(snapshot, resources));
-        self.changed.notify_one();
-        let kept = state.ready.remove(suited?);
+        let suited = state.ready.iter().position(|kept| kept.suits(snapshot, resources))?;
+        let kept = state.ready.remove(suited);
         let id = kept.record.spec.id;
         state.promised.push(kept);
         Some(id)
@@ -70,6 +69,11 @@ impl Warm {
         let mut state = self.lock();
         let place = state.promised.iter().position(|kept| kept.record.spec.id == id)?;
         Some(state.promised.swap_remove(place))
+    }
+
+    /// A create has ended: its place can be taken. Not before, for the work on the next would hold it up.
+    pub fn refill(&self) {
+        self.changed.notify_one();
     }
 
     /// One that nobody was promised.

@@ -51,6 +51,31 @@ impl SetupError {
     }
 }
 
+/// Does what needs no configuration, and looks once at the files that one will change, so that they are in memory then.
+/// Runs as root.
+pub fn anticipate() -> Result<(), SetupError> {
+    if std::process::id() == 1 {
+        link_mounts()?;
+        for name in ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"] {
+            // It may be absent.
+            let _seen = fs::symlink_metadata(name);
+        }
+    }
+    let _seen = Accounts::read();
+    Ok(())
+}
+
+/// Where programs of old look mounts up, such as the helper by which users mount FUSE.
+fn link_mounts() -> Result<(), SetupError> {
+    let etc = Path::new("/etc");
+    fs::create_dir_all(etc).map_err(|source| SetupError::write(etc, source))?;
+    let mounts = etc.join("mtab");
+    match std::os::unix::fs::symlink("/proc/self/mounts", &mounts) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(SetupError::write(&mounts, source)),
+        _ => Ok(()),
+    }
+}
+
 /// Writes the files of `/etc`, finds the user and makes its directories. Runs as root.
 pub fn prepare(config: &AgentConfig) -> Result<Identity, SetupError> {
     let identity = find_user(&config.user)?;
@@ -107,12 +132,7 @@ pub fn write_names(hostname: &str, nameserver: Option<&str>, address: Option<&st
     if let Some(nameserver) = nameserver {
         write_file(&etc.join("resolv.conf"), &format!("nameserver {nameserver}\n"))?;
     }
-    // Where programs of old look mounts up, such as the helper by which users mount FUSE.
-    let mounts = etc.join("mtab");
-    match std::os::unix::fs::symlink("/proc/self/mounts", &mounts) {
-        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(SetupError::write(&mounts, source)),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Replaces a symbolic link, which images of systemd have, by a file; leaves a file alone that says the same.
