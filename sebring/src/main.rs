@@ -18,6 +18,9 @@ use clap::{Parser, Subcommand};
 
 use crate::logging::LogFormat;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The sandbox cloud you own: isolated computers for AI agents, in one program.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
