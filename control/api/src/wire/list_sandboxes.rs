@@ -32,7 +32,7 @@ pub struct ListSandboxesQuery {
     pub labels: Option<String>,
     /// Also those that could not be deleted.
     pub include_errored_deleted: Option<bool>,
-    /// Of no effect: no sandbox waits in a warm pool.
+    /// Of no effect: those that are kept warm are nobody's yet.
     pub include_warm: Option<bool>,
     #[param(value_type = Vec<String>)]
     pub states: Vec<SandboxState>,
