@@ -47,9 +47,19 @@ impl Inner {
     }
 
     async fn create_or_take(self: Arc<Self>, spec: SandboxSpec) -> Result<(), RunnerError> {
-        let manifest = self.manifests.find(&self.host.snapshots, &spec.snapshot)?;
-        if let Some(kept) = self.warm.claim(spec.id) {
-            if kept.suits(manifest.id, spec.resources) {
+        let kept = self.warm.claim(spec.id);
+        let found = self.manifests.find(&self.host.snapshots, &spec.snapshot);
+        let manifest = match found.and_then(|manifest| self.check_room().map(|()| manifest)) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                if let Some(kept) = kept {
+                    self.discard(kept).await?;
+                }
+                return Err(error);
+            }
+        };
+        match kept {
+            Some(kept) if kept.suits(manifest.id, spec.resources) => {
                 let source = Source::Made(kept.made);
                 match self.clone().create_from(spec.clone(), manifest.clone(), source).await {
                     // Its agent may have been killed while it waited.
@@ -58,11 +68,10 @@ impl Inner {
                     }
                     other => return other,
                 }
-            } else {
-                self.clone().discard(kept).await?;
             }
+            Some(kept) => self.clone().discard(kept).await?,
+            None => {}
         }
-        self.check_room()?;
         let _permit = self.permit().await?;
         let slot = match self.slots.take().await {
             Err(RunnerError::Exhausted(text)) => match self.warm.spare() {

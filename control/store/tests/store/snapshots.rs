@@ -45,3 +45,18 @@ async fn those_held_are_listed() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_last_use_only_moves_forward() {
+    on_each(async |store, organization| {
+        let snapshots = store.snapshots();
+        snapshots.sync(&[manifest("first"), manifest("other")]).await.expect("written");
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        for second in [1, 3, 2] {
+            snapshots.touch("first", at(second)).await.expect("written");
+        }
+        let used = async |name| snapshots.find(organization.id, name).await.expect("read").expect("there").last_used_at;
+        assert_eq!((used("first").await, used("other").await), (Some(at(3)), None));
+    })
+    .await;
+}
