@@ -41,9 +41,8 @@ impl Source {
 
 impl Inner {
     pub(crate) async fn create(self: Arc<Self>, spec: SandboxSpec) -> Result<(), RunnerError> {
-        let created = self.clone().create_or_take(spec).await;
-        self.warm.refill();
-        created
+        let _create = self.warm.create();
+        self.clone().create_or_take(spec).await
     }
 
     async fn create_or_take(self: Arc<Self>, spec: SandboxSpec) -> Result<(), RunnerError> {

@@ -5,6 +5,7 @@
 //! runs; on disk it is a sandbox whose create is under way, so that the next server removes what this one leaves.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,8 +43,21 @@ impl Kept {
 #[derive(Debug, Default)]
 pub(crate) struct Warm {
     kept: Mutex<State>,
-    /// One was taken, or what was missing may be there now.
+    /// Creates under way.
+    creates: AtomicUsize,
+    /// The last of them has ended, or what was missing may be there now.
     changed: Arc<Notify>,
+}
+
+/// A create under way, until it is dropped.
+pub(crate) struct Create<'a>(&'a Warm);
+
+impl Drop for Create<'_> {
+    fn drop(&mut self) {
+        if self.0.creates.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.changed.notify_one();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +85,18 @@ impl Warm {
         Some(state.promised.swap_remove(place))
     }
 
-    /// A create has ended: its place can be taken. Not before, for the work on the next would hold it up.
+    /// Holds back the making of others, which would hold this create up.
+    pub fn create(&self) -> Create<'_> {
+        self.creates.fetch_add(1, Ordering::AcqRel);
+        Create(self)
+    }
+
+    /// Whether it is time to make one.
+    fn wants(&self, count: usize) -> bool {
+        self.creates.load(Ordering::Acquire) == 0 && self.lock().ready.len() < count
+    }
+
+    /// One was taken and not used.
     pub fn refill(&self) {
         self.changed.notify_one();
     }
@@ -102,7 +127,7 @@ pub(crate) fn keep(runner: &Arc<Inner>) {
     tokio::spawn(async move {
         let mut pause = FIRST_PAUSE;
         while let Some(inner) = runner.upgrade() {
-            if inner.warm.lock().ready.len() >= wanted {
+            if !inner.warm.wants(wanted) {
                 drop(inner);
                 changed.notified().await;
                 continue;
