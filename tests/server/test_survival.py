@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import Server
 
 COUNTER = (
     "nohup bash -c 'n=0; while :; do n=$((n+1)); echo $n > next; mv next counter; sleep 0.02; done' >/dev/null 2>&1 & "
@@ -202,3 +203,22 @@ def test_what_can_not_be_read_is_left_alone(server):
     record.write_text(content)
     server.start()
     assert init_of(server, sandbox) == pid
+
+
+def test_other_certificates_take_nothing_from_running_sandboxes(tmp_path):
+    bundles = [tmp_path / "first.pem", tmp_path / "second.pem"]
+    for bundle in bundles:
+        bundle.write_text(f"-----BEGIN CERTIFICATE-----\n{bundle.stem}\n-----END CERTIFICATE-----\n")
+    server = Server(tmp_path / "data", "--ca-bundle", bundles[0])
+    look = "tail -n 2 $SSL_CERT_FILE | head -n 1; sha256sum < $SSL_CERT_FILE"
+    try:
+        sandbox = server.start().create()
+        before = server.run(sandbox, look)
+        server.kill()
+        server.options = ("--ca-bundle", bundles[1])
+        server.start()
+        assert server.run(sandbox, look) == before != ""
+        assert before.startswith("first\n")
+        assert server.run(server.create(), look).startswith("second\n")
+    finally:
+        server.purge()

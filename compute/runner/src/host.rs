@@ -110,7 +110,10 @@ impl Host {
         let strict = Profile::strict(&mount_point("dev-strict")?)?;
         link::add_gateway(claim.subnet.gateway())?;
         let trust = match &config.ca_bundle {
-            Some(bundle) => Some(Trust::open(&config.layout.layers(), bundle).map_err(HostError::path(bundle))?),
+            Some(bundle) => {
+                let in_use = is_any_running(&cgroups)?;
+                Some(Trust::open(&config.layout.layers(), bundle, in_use).map_err(HostError::path(bundle))?)
+            }
             None => None,
         };
         let snapshots = SnapshotStore::open(&config.layout.snapshot_dir)?;

@@ -29,8 +29,8 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// Reads the bundle; removes the layers of other bundles.
-    pub fn open(layers: &Path, bundle: &Path) -> io::Result<Self> {
+    /// Reads the bundle; removes the layers of other bundles, unless sandboxes run, which may stand on them.
+    pub fn open(layers: &Path, bundle: &Path, in_use: bool) -> io::Result<Self> {
         let certificates = fs::read(bundle)?;
         if !certificates.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "holds no PEM certificate"));
@@ -40,7 +40,7 @@ impl Trust {
         fs::create_dir_all(layers)?;
         for entry in fs::read_dir(layers)? {
             let entry = entry?;
-            if entry.file_name() != name.as_str() {
+            if !in_use && entry.file_name() != name.as_str() {
                 fs::remove_dir_all(entry.path())?;
             }
         }
@@ -137,7 +137,7 @@ mod tests {
         let extra = "-----BEGIN CERTIFICATE-----";
         fs::write(dir.join("extra.pem"), extra).expect("certificates");
 
-        let trust = Trust::open(&dir.join("layers"), &dir.join("extra.pem")).expect("open");
+        let trust = Trust::open(&dir.join("layers"), &dir.join("extra.pem"), false).expect("open");
         let layer = trust.layer(SnapshotId::generate(), &rootfs).expect("layer");
         let merged = fs::read_to_string(layer.join(BUNDLES[0])).expect("merged bundle");
         assert_eq!(merged, format!("own\n{extra}"));

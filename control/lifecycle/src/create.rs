@@ -101,7 +101,7 @@ impl Lifecycle {
         }
         point(Point::CreateInserted);
         self.publish(sandbox, EventKind::Created);
-        self.note_use(&sandbox.snapshot, sandbox.created_at);
+        self.note_use(&sandbox.snapshot, sandbox.created_at).await;
         Ok(())
     }
 

@@ -66,16 +66,12 @@ impl Lifecycle {
         Ok(self.parts.store.snapshots().sync(&held).await?)
     }
 
-    /// Writes the use of a snapshot down, in the background.
-    pub(crate) fn note_use(&self, name: &str, at: Timestamp) {
-        if !self.parts.uses.is_due(name, at) {
-            return;
+    /// Writes the use of a snapshot down.
+    pub(crate) async fn note_use(&self, name: &str, at: Timestamp) {
+        if self.parts.uses.is_due(name, at)
+            && let Err(error) = self.parts.store.snapshots().touch(name, at).await
+        {
+            tracing::warn!(%error, name, "the use of a snapshot could not be noted");
         }
-        let (store, name) = (self.parts.store.clone(), name.to_owned());
-        self.parts.operations.spawn(async move {
-            if let Err(error) = store.snapshots().touch(&name, at).await {
-                tracing::warn!(%error, name, "the use of a snapshot could not be noted");
-            }
-        });
     }
 }
