@@ -113,7 +113,7 @@ points! {
     DestroyMarked = "destroy.marked",
     DestroyRecorded = "destroy.recorded",
     DestroyDisk = "destroy.disk",
-    DestroyBlanked = "destroy.blanked",
+    DestroyMoved = "destroy.moved",
     DestroyFiles = "destroy.files",
     DestroyDone = "destroy.done",
     DestroyForgotten = "destroy.forgotten",

@@ -16,8 +16,6 @@ use crate::record;
 
 /// Directories that are kept; beyond that they are removed.
 const KEPT: usize = 64;
-/// What is kept in them; of the control directory only itself.
-const REUSED: [&str; 2] = ["ctl", "cgroup"];
 
 /// Hands out directories.
 #[derive(Debug)]
@@ -27,11 +25,12 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// Finds those that an earlier server kept.
+    /// Finds those that an earlier server kept, and empties what it did not come to.
     pub fn open(layout: &Layout) -> io::Result<Self> {
         let dir = layout.blanks();
         fs::create_dir_all(&dir)?;
-        let blanks = fs::read_dir(&dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        let blanks: Vec<PathBuf> = fs::read_dir(&dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        blanks.iter().try_for_each(|path| blank(path))?;
         Ok(Self { layout: layout.clone(), blanks: Mutex::new(blanks) })
     }
 
@@ -51,16 +50,16 @@ impl Places {
     pub fn clear(&self, id: SandboxId) -> io::Result<()> {
         let dir = self.layout.sandbox(id);
         if self.lock().len() < KEPT {
-            match blank(&dir) {
+            let kept = self.layout.blanks().join(id.to_string());
+            match fs::rename(&dir, &kept) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 other => other?,
             }
-            point(Point::DestroyBlanked);
-            let kept = self.layout.blanks().join(id.to_string());
-            if fs::rename(&dir, &kept).is_ok() {
-                self.lock().push(kept);
-                return Ok(());
-            }
+            point(Point::DestroyMoved);
+            // Only now: whoever writes to it by its name finds it no longer.
+            blank(&kept)?;
+            self.lock().push(kept);
+            return Ok(());
         }
         match fs::remove_dir_all(dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -77,13 +76,13 @@ impl Places {
 fn blank(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let (name, path) = (entry.file_name(), entry.path());
-        if record::FILES.iter().any(|record| *record == name) {
-            fs::File::options().write(true).open(path)?.set_len(0)?;
-        } else if name == REUSED[0] {
-            empty(&path)?;
-        } else if name != REUSED[1] {
-            remove(&path)?;
+        let path = entry.path();
+        match entry.file_name().to_str() {
+            Some(name) if record::FILES.contains(&name) => fs::File::options().write(true).open(path)?.set_len(0)?,
+            Some("ctl") => empty(&path)?,
+            // Limits: text of ours, the same for most.
+            Some("cgroup") => {}
+            _ => remove(&path)?,
         }
     }
     Ok(())
@@ -114,13 +113,17 @@ mod tests {
         for name in ["ctl", "cgroup", "else"] {
             fs::create_dir(dir.join(name)).expect("a directory");
         }
-        for name in ["record.json", "record.new", "ctl/agent.sock", "cgroup/cpu.max", "denials.jsonl", "else/file"] {
+        for name in ["record.json", "record.new", "ctl/agent.sock", "cgroup/cpu.max", "network-log.jsonl", "else/file"]
+        {
             fs::write(dir.join(name), "secret").expect("a file");
         }
         places.clear(first).expect("cleared");
         places.clear(first).expect("gone already");
         assert!(!dir.exists());
-        // As after a crash.
+        // A crash came before it was emptied, or after.
+        for name in ["record.json", "network-log.jsonl"] {
+            fs::write(layout.blanks().join(first.to_string()).join(name), "secret").expect("a file");
+        }
         let places = Places::open(&layout).expect("one blank");
         places.make(second).expect("the same directory");
         let dir = layout.sandbox(second);

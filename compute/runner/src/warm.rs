@@ -106,6 +106,13 @@ impl Warm {
         self.lock().ready.pop()
     }
 
+    /// One that no create can have any more: a newer snapshot has its name.
+    fn outdated(&self, snapshot: SnapshotId) -> Option<Kept> {
+        let mut state = self.lock();
+        let place = state.ready.iter().position(|kept| kept.record.snapshot_id != snapshot)?;
+        Some(state.ready.remove(place))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +134,7 @@ pub(crate) fn keep(runner: &Arc<Inner>) {
     tokio::spawn(async move {
         let mut pause = FIRST_PAUSE;
         while let Some(inner) = runner.upgrade() {
+            inner.clone().discard_outdated().await;
             if !inner.warm.wants(wanted) {
                 drop(inner);
                 changed.notified().await;
@@ -182,6 +190,17 @@ impl Inner {
             Err(error) => {
                 self.forget(id, number);
                 Err(error)
+            }
+        }
+    }
+
+    async fn discard_outdated(self: Arc<Self>) {
+        let name = &self.host.config.warm.snapshot;
+        let Ok(manifest) = self.manifests.find(&self.host.snapshots, name) else { return };
+        while let Some(kept) = self.warm.outdated(manifest.id) {
+            let id = kept.record.spec.id;
+            if let Err(error) = self.clone().discard(kept).await {
+                tracing::warn!(sandbox_id = %id, %error, "a sandbox of an older snapshot stays until the next start");
             }
         }
     }
