@@ -1,7 +1,10 @@
 """Sandboxes that are made ahead of need: taken by creates, and no burden to anybody."""
 
+import json
 import os
 import signal
+import time
+import uuid
 from pathlib import Path
 
 import httpx
@@ -67,6 +70,32 @@ def test_a_refused_create_leaves_nothing(warm):
     warm.kill()
     assert_exact(warm.start())
     assert warm.state(first) == "started"
+
+
+def test_those_of_an_older_snapshot_make_room(warm, tmp_path):
+    (lent,) = (path for path in (warm.lender / "snapshots").iterdir() if (path / "manifest.json").exists())
+    manifest = json.loads((lent / "manifest.json").read_text())
+    warm.lender = tmp_path / "lender"
+
+    def snapshot(**changed):
+        folder = warm.lender / "snapshots" / {**manifest, **changed}["id"]
+        folder.mkdir(parents=True)
+        (folder / "rootfs").symlink_to(lent / "rootfs")
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **changed}))
+
+    def stands_on(id):
+        return json.loads((warm.data_dir / "sandboxes" / id / "record.json").read_text())["snapshotId"]
+
+    snapshot()
+    ready = made_ahead(warm.start(), 2)
+    newer = str(uuid.uuid4())
+    snapshot(id=newer, createdAt="2999-01-01T00:00:00Z")
+    sandbox = warm.create()
+    assert sandbox not in ready
+    end = time.monotonic() + 15
+    while (later := made_ahead(warm, 2)) & ready:
+        assert time.monotonic() < end, "those of the older snapshot are still there"
+    assert {stands_on(id) for id in [sandbox, *later]} == {newer}
 
 
 @pytest.mark.parametrize("end", ["kill", "terminate"])

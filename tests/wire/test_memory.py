@@ -1,7 +1,7 @@
 """A sandbox that runs out of memory: what is killed, what goes on, who is told."""
 
 import json
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import websocket
 
@@ -65,14 +65,21 @@ def test_memory_that_no_process_holds(api, raw_sandbox, toolbox):
     assert run(box, "python3 -c 'print(len(bytearray(500 << 20)))'")["exitCode"] == 0, "and all of it is free again"
 
 
-def test_an_event_tells_of_it(api_url, api_key, raw_sandbox, toolbox):
-    sandbox = raw_sandbox()
+@contextmanager
+def listening(api_url, api_key):
+    """A connection that gets the events of the organization."""
     address = api_url.replace("http", "ws", 1) + "/socket.io/?transport=websocket&EIO=4"
     with closing(websocket.create_connection(address, timeout=60, http_no_proxy=["*"])) as events:
         events.recv()
         events.send("40" + json.dumps({"token": api_key}))
         while not events.recv().startswith("40"):
             pass
+        yield events
+
+
+def test_an_event_tells_of_it(api_url, api_key, raw_sandbox, toolbox):
+    sandbox = raw_sandbox()
+    with listening(api_url, api_key) as events:
         assert run(toolbox(sandbox), HOG)["exitCode"] == 137
         while not (message := events.recv()).startswith('42["sandbox.out-of-memory"'):
             pass
@@ -89,12 +96,7 @@ def test_a_sandbox_whose_agent_is_killed_says_so(api, api_url, api_key, raw_sand
     command = {"command": "sudo sh -c 'exec head -c 3G /dev/zero > /tmp/memory/$$'", "timeout": 60}
     # Most of it before anybody listens: meanwhile nobody would answer the pings of the connection.
     assert run(box, "sudo sh -c 'head -c 900M /dev/zero > /tmp/memory/most'")["exitCode"] == 0
-    address = api_url.replace("http", "ws", 1) + "/socket.io/?transport=websocket&EIO=4"
-    with closing(websocket.create_connection(address, timeout=60, http_no_proxy=["*"])) as events:
-        events.recv()
-        events.send("40" + json.dumps({"token": api_key}))
-        while not events.recv().startswith("40"):
-            pass
+    with listening(api_url, api_key) as events:
         # What is killed meanwhile may be any of the command's processes; near the end the agent lacks memory itself.
         for _ in range(200):
             answer = box.post("/process/execute", json=command)
