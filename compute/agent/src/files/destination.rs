@@ -1,96 +1,223 @@
 //! Where an upload goes.
 //!
-//! An existing file is emptied and written in place, so its inode, mode and links stay, and writing goes through
-//! symbolic links, also dangling ones. Missing parents are made. A file that the upload itself made is removed again
-//! when it fails; one that was there before keeps what arrived.
+//! What arrives is written to a file without a name until it is whole, so nobody sees half of it, and nothing is left of
+//! an upload that breaks off. Then a new file gets its name, and one that was there gets the content in place of its own:
+//! its inode, mode, owner and links stay, also behind symbolic links.
+//!
+//! Written as it arrives is only what can't be held back: what replaces a file and is larger than [`STAGED`], or finds no
+//! room beside it; what goes to a device or through a dangling link; and what goes to a file system or directory that has
+//! no files without names.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
+use std::mem;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::fcntl::{AT_FDCWD, AtFlags, PosixFadviseAdvice, posix_fadvise};
+use nix::unistd::linkat;
 
 use super::folder::make_parents;
 use crate::http::error::{Failure, Kind};
 
+/// Of a new file.
+const MODE: u32 = 0o644;
+/// The longest content, in bytes, that is held back from a file that it replaces: copying it takes some ten milliseconds.
+const STAGED: u64 = 64 << 20;
 /// Bytes that are sent to the disk together.
 const BATCH: u64 = 8 << 20;
+/// Bytes of the end of a file that stay in memory for whoever reads it next. All of a large one would not fit, and the
+/// part that did would have to make room for each page that is read.
+const CACHED: u64 = 64 << 20;
 
 #[derive(Debug)]
 pub struct Destination {
     path: PathBuf,
+    /// What the content is written to.
     file: File,
     written: u64,
     /// Of these, on their way to the disk.
     sent_off: u64,
-    /// Set while a failure would leave a half-written new file behind.
-    made: bool,
+    end: End,
+}
+
+/// What becomes of the content when it is whole.
+#[derive(Debug)]
+enum End {
+    /// It gets the path as its name.
+    Name,
+    /// It replaces that of this file.
+    Replace(File),
+    /// It is in the file already. One that this upload made is removed again when the content does not become whole.
+    InPlace { made: bool },
 }
 
 impl Destination {
     pub fn open(path: &Path) -> Result<Self, Failure> {
+        let failure = |error: io::Error| Failure::file(path, &error);
         if path.to_str().is_some_and(|text| text.ends_with('/')) {
-            return Err(Failure::file(path, &io::ErrorKind::IsADirectory.into()));
+            return Err(failure(io::ErrorKind::IsADirectory.into()));
         }
-        let (file, made) = match Self::open_or_make(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_parents(path.parent().unwrap_or(Path::new("/")))?;
-                Self::open_or_make(path)
-            }
-            result => result,
-        }
-        .map_err(|error| Failure::file(path, &error))?;
-        let kind = file.metadata().map_err(|error| Failure::file(path, &error))?.file_type();
+        // Pipes without a reader fail at once instead of waiting for one.
+        let (file, end) = match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
+            Ok(present) => Self::over(path, present)?,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failure(error)),
+            Err(_) if path.is_symlink() => make(path).map_err(failure)?,
+            Err(_) => Self::anew(path)?,
+        };
+        Ok(Self { path: path.to_owned(), file, written: 0, sent_off: 0, end })
+    }
+
+    fn over(path: &Path, present: File) -> Result<(File, End), Failure> {
+        let failure = |error: io::Error| Failure::file(path, &error);
+        let kind = present.metadata().map_err(failure)?.file_type();
         if kind.is_fifo() || kind.is_socket() {
             return Err(Failure::new(Kind::InvalidFilePath, format!("is no regular file: {}", path.display())));
         }
-        Ok(Self { path: path.to_owned(), file, written: 0, sent_off: 0, made })
+        if !kind.is_file() {
+            return Ok((present, End::InPlace { made: false }));
+        }
+        match unnamed(parent(path)) {
+            Ok(file) => Ok((file, End::Replace(present))),
+            Err(_) => {
+                present.set_len(0).map_err(failure)?;
+                Ok((present, End::InPlace { made: false }))
+            }
+        }
     }
 
-    fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
-        let mut options = OpenOptions::new();
-        // Pipes without a reader fail at once instead of waiting for one.
-        options.write(true).mode(0o644).custom_flags(libc::O_NONBLOCK);
-        match options.clone().create_new(true).open(path) {
-            Ok(file) => Ok((file, true)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                options.create(true).truncate(true).open(path).map(|file| (file, false))
+    fn anew(path: &Path) -> Result<(File, End), Failure> {
+        let unnamed = match unnamed(parent(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_parents(parent(path))?;
+                unnamed(parent(path))
             }
-            Err(error) => Err(error),
+            other => other,
+        };
+        match unnamed {
+            Ok(file) => Ok((file, End::Name)),
+            Err(_) => make(path).map_err(|error| Failure::file(path, &error)),
         }
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.file.write_all(bytes).map_err(|error| Failure::file(&self.path, &error))?;
-        self.written += bytes.len() as u64;
+        self.take_in(bytes).map_err(|error| Failure::file(&self.path, &error))?;
         if self.written - self.sent_off >= BATCH {
             self.send_off();
         }
         Ok(())
     }
 
+    fn take_in(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let after = self.written + bytes.len() as u64;
+        if after > STAGED {
+            self.begin_to_replace()?;
+        }
+        match self.file.write_all(bytes) {
+            Err(error) if self.can_make_room(&error) => {
+                self.begin_to_replace()?;
+                self.file.write_all(bytes)?;
+            }
+            result => result?,
+        }
+        self.written = after;
+        Ok(())
+    }
+
+    /// Whether the file to be replaced holds what is missing.
+    fn can_make_room(&self, error: &io::Error) -> bool {
+        let End::Replace(present) = &self.end else { return false };
+        error.kind() == io::ErrorKind::StorageFull
+            && present.metadata().is_ok_and(|metadata| metadata.len() >= self.written)
+    }
+
+    /// Gives up to hold the content back from a file that it replaces.
+    fn begin_to_replace(&mut self) -> io::Result<()> {
+        match mem::replace(&mut self.end, End::InPlace { made: false }) {
+            End::Replace(mut present) => {
+                copy(&mut self.file, self.written, &mut present)?;
+                self.file = present;
+            }
+            end => self.end = end,
+        }
+        Ok(())
+    }
+
     /// Begins to write to the disk what has come since the last time, so that who reads the file next need not wait behind
-    /// it. Overlayfs passes no `sync_file_range(2)` on; this advice does the same, and drops nothing that is not written.
+    /// it, and drops from memory what has arrived there. Overlayfs passes no `sync_file_range(2)` on; this advice does the
+    /// same, and drops nothing that is not written.
     fn send_off(&mut self) {
-        let (from, length) = (self.sent_off as libc::off_t, (self.written - self.sent_off) as libc::off_t);
+        let from = if self.written > CACHED { self.sent_off.saturating_sub(CACHED) } else { self.sent_off };
+        let length = self.written - from;
         // Devices and the like take no advice.
-        let _ = posix_fadvise(&self.file, from, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        let advice = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        let _ = posix_fadvise(&self.file, from as libc::off_t, length as libc::off_t, advice);
         self.sent_off = self.written;
     }
 
     /// The upload is complete. The bytes written.
-    pub fn finish(mut self) -> u64 {
-        self.made = false;
-        self.written
+    pub fn finish(mut self) -> Result<u64, Failure> {
+        self.settle().map_err(|error| Failure::file(&self.path, &error))?;
+        self.end = End::InPlace { made: false };
+        Ok(self.written)
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        match mem::replace(&mut self.end, End::InPlace { made: false }) {
+            End::InPlace { .. } => Ok(()),
+            End::Replace(mut present) => copy(&mut self.file, self.written, &mut present),
+            End::Name if name(&self.file, &self.path).is_ok() => Ok(()),
+            // Something has got that name meanwhile, or this file system names no file later.
+            End::Name => {
+                let (mut present, end) = make(&self.path)?;
+                self.end = end;
+                copy(&mut self.file, self.written, &mut present)
+            }
+        }
     }
 }
 
 impl Drop for Destination {
     fn drop(&mut self) {
-        if self.made {
+        if let End::InPlace { made: true } = self.end {
             // The failure that led here is what the caller hears of.
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn unnamed(directory: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).mode(MODE).custom_flags(libc::O_TMPFILE).open(directory)
+}
+
+fn name(unnamed: &File, path: &Path) -> nix::Result<()> {
+    let own = format!("/proc/self/fd/{}", unnamed.as_raw_fd());
+    linkat(AT_FDCWD, own.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)
+}
+
+/// A file under that name, new or emptied.
+fn make(path: &Path) -> io::Result<(File, End)> {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(MODE).custom_flags(libc::O_NONBLOCK);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => Ok((file, End::InPlace { made: true })),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let file = options.create(true).truncate(true).open(path)?;
+            Ok((file, End::InPlace { made: false }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the first `length` bytes of a file all that is in another.
+fn copy(from: &mut File, length: u64, into: &mut File) -> io::Result<()> {
+    into.set_len(0)?;
+    from.rewind()?;
+    // What follows is the beginning of a piece that found no room.
+    io::copy(&mut from.take(length), into).map(drop)
 }

@@ -57,16 +57,17 @@ fn write_raw(path: &Path, mut pieces: mpsc::Receiver<Piece>) -> Result<(), Failu
             None => return Err(MultipartError::Truncated.into()),
         }
     }
-    destination.finish();
+    destination.finish()?;
     Ok(())
 }
 
 fn write_field(path: &Path, mut form: Multipart<impl Source>) -> Result<(), Failure> {
     while let Some(part) = form.next_part()? {
         if part.name == FIELD {
-            write_content(path, &mut form)?;
+            let destination = receive(path, &mut form)?;
             // The rest must be well formed, too: a body cut off is no complete upload.
             while form.next_part()?.is_some() {}
+            destination.finish()?;
             return Ok(());
         }
     }
@@ -75,11 +76,15 @@ fn write_field(path: &Path, mut form: Multipart<impl Source>) -> Result<(), Fail
 
 /// Writes the present part's content. The bytes written.
 pub fn write_content(path: &Path, form: &mut Multipart<impl Source>) -> Result<u64, Failure> {
+    receive(path, form)?.finish()
+}
+
+fn receive(path: &Path, form: &mut Multipart<impl Source>) -> Result<Destination, Failure> {
     let mut destination = Destination::open(path)?;
     while let Some(content) = form.content()? {
         destination.write(&content)?;
     }
-    Ok(destination.finish())
+    Ok(destination)
 }
 
 /// A short text field, such as a path.

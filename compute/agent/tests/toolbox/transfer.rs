@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -148,22 +150,99 @@ fn transfers_leave_no_memory_behind() {
     assert!(after < before + 768, "{before} KiB became {after}");
 }
 
+/// An upload of which half has arrived, and is held back.
+fn half_an_upload(agent: &Agent, path: &str, half: &[u8], length: usize) -> UnixStream {
+    let mut stream = agent.connect();
+    let head = "HTTP/1.1\r\nHost: x\r\nConnection: close";
+    write!(stream, "POST /files/upload-v2?path={path} {head}\r\nContent-Length: {length}\r\n\r\n").expect("written");
+    stream.write_all(half).expect("written");
+    let held = half.len() as u64;
+    wait_until("the half is held back", || unnamed(agent).iter().any(|&size| size == held));
+    stream
+}
+
+/// The sizes of the files without a name that the agent has open.
+fn unnamed(agent: &Agent) -> Vec<u64> {
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", agent.child.id())).expect("the agent runs");
+    let files = descriptors.filter_map(|entry| fs::metadata(entry.ok()?.path()).ok());
+    files.filter(|file| file.is_file() && file.nlink() == 0).map(|file| file.len()).collect()
+}
+
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn names(agent: &Agent) -> Vec<String> {
+    let entries = fs::read_dir(agent.work()).expect("a directory");
+    entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect()
+}
+
+#[test]
+fn a_new_file_is_seen_only_whole() {
+    let agent = Agent::new();
+    let mut stream = half_an_upload(&agent, "f", b"half", 8);
+    assert!(names(&agent).is_empty(), "neither the file nor a temporary one: {:?}", names(&agent));
+    stream.write_all(b"full").expect("written");
+    assert_eq!(read(stream).status, 200);
+    assert_eq!(fs::read(agent.work().join("f")).expect("there"), b"halffull");
+    assert_eq!(names(&agent), ["f"]);
+}
+
+#[test]
+fn a_replaced_file_is_old_until_it_is_new() {
+    let agent = Agent::new();
+    let file = agent.work().join("f");
+    fs::write(&file, "the old one").expect("written");
+    let inode = fs::metadata(&file).expect("there").ino();
+    let mut stream = half_an_upload(&agent, "f", b"half", 8);
+    assert_eq!(fs::read(&file).expect("there"), b"the old one");
+    stream.write_all(b"full").expect("written");
+    assert_eq!(read(stream).status, 200);
+    assert_eq!(fs::read(&file).expect("there"), b"halffull");
+    assert_eq!(fs::metadata(&file).expect("there").ino(), inode);
+}
+
+#[test]
+fn a_file_that_appears_meanwhile_is_replaced() {
+    let agent = Agent::new();
+    let file = agent.work().join("f");
+    let mut stream = half_an_upload(&agent, "f", b"half", 8);
+    fs::write(&file, "somebody else's").expect("written");
+    stream.write_all(b"full").expect("written");
+    assert_eq!(read(stream).status, 200);
+    assert_eq!(fs::read(&file).expect("there"), b"halffull");
+}
+
+#[test]
+fn a_large_file_is_replaced_as_it_arrives() {
+    const STAGED: usize = 64 << 20;
+    let agent = Agent::new();
+    let file = agent.work().join("f");
+    fs::write(&file, "the old one").expect("written");
+    let inode = fs::metadata(&file).expect("there").ino();
+    let content: Vec<u8> = (0..STAGED as u32 / 4 + 10_000).flat_map(u32::to_le_bytes).collect();
+    let mut stream = half_an_upload(&agent, "f", &content[..1 << 20], content.len());
+    assert_eq!(fs::read(&file).expect("there"), b"the old one");
+    stream.write_all(&content[1 << 20..]).expect("written");
+    assert_eq!(read(stream).status, 200);
+    assert!(fs::read(&file).expect("there") == content, "another content");
+    assert_eq!(fs::metadata(&file).expect("there").ino(), inode);
+}
+
 #[test]
 fn an_upload_that_breaks_off_leaves_nothing() {
     let agent = Agent::new();
-    let mut stream = agent.connect();
-    stream
-        .write_all(b"POST /files/upload-v2?path=part HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
-        .expect("written");
-    let path = agent.work().join("part");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while !path.exists() {
-        assert!(std::time::Instant::now() < deadline, "the upload does not begin");
+    fs::write(agent.work().join("old"), "kept").expect("written");
+    for path in ["new", "old"] {
+        drop(half_an_upload(&agent, path, b"half", 100));
+        wait_until("the half is gone", || unnamed(&agent).is_empty());
     }
-    drop(stream);
-    while path.exists() {
-        assert!(std::time::Instant::now() < deadline, "the half stays");
-    }
+    assert_eq!(names(&agent), ["old"]);
+    assert_eq!(fs::read(agent.work().join("old")).expect("there"), b"kept");
 }
 
 #[test]
