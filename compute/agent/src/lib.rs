@@ -26,9 +26,9 @@ mod process;
 mod shared;
 mod system;
 
+use std::ffi::c_int;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use sebring_types::agent::{AgentConfig, FailureKind, SOCKET_PATH};
 use tokio::runtime::Runtime;
@@ -37,11 +37,11 @@ use crate::agent::Agent;
 use crate::guest::setup::{self, SetupError};
 use crate::handshake::{Handshake, HandshakeError};
 
-/// The whole program.
-pub fn run() -> ExitCode {
+/// The whole program; its exit status.
+pub fn run() -> c_int {
     let Some(socket) = socket_path() else {
         eprintln!("usage: sebring-agent [--socket PATH], with a handshake on descriptor 3");
-        return ExitCode::from(2);
+        return 2;
     };
     let mut handshake = match Handshake::take() {
         Ok(handshake) => handshake,
@@ -57,14 +57,14 @@ pub fn run() -> ExitCode {
         Ok((agent, begun)) => serve(agent, begun, handshake),
         Err(error) => {
             handshake.fail(error.kind(), &error.to_string());
-            ExitCode::FAILURE
+            libc::EXIT_FAILURE
         }
     }
 }
 
-fn explain(error: &HandshakeError) -> ExitCode {
+fn explain(error: &HandshakeError) -> c_int {
     eprintln!("sebring-agent: {error}");
-    ExitCode::FAILURE
+    libc::EXIT_FAILURE
 }
 
 /// The socket of the handshake's contract, or the one that a test names.
@@ -101,13 +101,13 @@ impl Begun {
     }
 }
 
-fn serve(agent: Agent, Begun { listener, runtime }: Begun, mut handshake: Handshake) -> ExitCode {
+fn serve(agent: Agent, Begun { listener, runtime }: Begun, mut handshake: Handshake) -> c_int {
     let served = runtime.block_on(http::server::run(agent, listener, || handshake.ready()));
     match served {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => libc::EXIT_SUCCESS,
         Err(error) => {
             handshake.fail(FailureKind::Internal, &format!("the agent cannot serve: {error}"));
-            ExitCode::FAILURE
+            libc::EXIT_FAILURE
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
 
@@ -11,8 +11,11 @@ fn watched() -> SigSet {
     [Signal::SIGCHLD, Signal::SIGTERM].into_iter().collect()
 }
 
-/// Blocks the watched signals, so that they wait for [`Signals`]; threads started later inherit it.
+/// Blocks the watched signals, so that they wait for [`Signals`]; threads started later inherit it. A write to who has gone
+/// becomes an error.
 pub fn block() -> io::Result<()> {
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }?;
     Ok(watched().thread_block()?)
 }
 

@@ -179,7 +179,7 @@ unsafe fn become_program(plan: &mut Plan<'_>) -> Step {
         if libc::chdir(plan.directory.as_ptr()) < 0 {
             return Step::Directory;
         }
-        // The language runtime ignores SIGPIPE, and ignored signals stay ignored.
+        // The agent ignores SIGPIPE, and ignored signals stay ignored.
         let mut default: libc::sigaction = std::mem::zeroed();
         default.sa_sigaction = libc::SIG_DFL;
         libc::sigaction(libc::SIGPIPE, &raw const default, ptr::null_mut());
