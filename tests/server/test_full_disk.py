@@ -115,6 +115,22 @@ def test_what_a_sandbox_deletes_is_room_again(small):
     assert checked.returncode == 0, checked.stdout
 
 
+def test_what_is_deleted_leaves_the_pool(server):
+    """Also while there is plenty of room, a few seconds later."""
+    pool = server.data_dir / "pool.img"
+    if not pool.exists():
+        pytest.skip("the data directory needs no pool")
+    sandbox = server.create()
+    server.run(sandbox, "head -c 600M /dev/urandom > big && sync")
+    taken = pool.stat().st_blocks * 512
+    assert taken > 600 << 20
+    assert server.client.delete(f"/api/sandbox/{sandbox}").status_code == 200
+    end = time.monotonic() + 60
+    while pool.stat().st_blocks * 512 > taken - (550 << 20):
+        assert time.monotonic() < end, server.log()
+        time.sleep(0.1)
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("small", ["xfs"], indirect=True)
 def test_the_pool_follows_its_disk(small):

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock, mpsc as mpsc_sync};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,6 +31,7 @@ use crate::sandbox::{Ended, Live, Sandbox};
 use crate::slots::{self, Slots};
 use crate::space;
 use crate::spares::Spares;
+use crate::starts::blocking;
 use crate::warm::{self, Warm};
 
 /// How long the disk of a stopped sandbox stays mounted.
@@ -83,7 +84,7 @@ impl LocalRunner {
         let in_use: Vec<u16> =
             host.cgroups.list().step("list of cgroups")?.iter().filter_map(|name| cgroup_slot(name)).collect();
         let (report, observations) = mpsc::unbounded_channel();
-        let (waker, woken) = mpsc_sync::channel();
+        let (waker, woken) = space::waker();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let inner = Inner {
             manifests: Manifests::default(),
@@ -164,13 +165,7 @@ impl Inner {
             live.end(&self.cgroup(id, &live)).await?;
             self.release(&sandbox, &mut record, &live)?;
         }
-        if let Some(disk) = sandbox.unpark() {
-            // It was stopped, or has just ended, and may not be written yet.
-            if let Err(error) = disk.abandon() {
-                tracing::warn!(sandbox_id = %id, %error, "a disk is written out before it is deleted");
-            }
-            self.host.closer.close(disk.mount);
-        }
+        let disk = sandbox.unpark();
         if !self.host.config.layout.sandbox(id).exists() {
             return Ok(());
         }
@@ -179,12 +174,15 @@ impl Inner {
         point(Point::DestroyRecorded);
         // A large disk takes its time; in its directory it takes that of its files.
         let files = self.clone();
-        tokio::task::spawn_blocking(move || files.remove_files(id))
-            .await
-            .map_err(|error| RunnerError::Internal(format!("the removal of a sandbox was interrupted: {error}")))??;
+        blocking("removal of a sandbox", move || {
+            if let Some(disk) = disk {
+                files.give_up(id, disk);
+            }
+            files.remove_files(id)
+        })
+        .await?;
         self.write().remove(&id);
-        // Nobody watches any more while the server ends.
-        let _ = self.waker.send(());
+        self.waker.wake();
         Ok(())
     }
 
@@ -263,6 +261,15 @@ impl Inner {
 
     pub(crate) fn save(&self, record: &Record) -> Result<(), RunnerError> {
         record.write(&self.host.config.layout.sandbox(record.spec.id)).map_err(internal("record of the sandbox"))
+    }
+
+    /// Lets go of the disk of a sandbox that has ended and is being deleted: it need not be written any more.
+    pub(crate) fn give_up(&self, id: SandboxId, disk: MountedDisk) {
+        let emptied = disk.abandon().and_then(|()| self.host.disks.empty(&id.to_string(), &disk));
+        if let Err(error) = emptied {
+            tracing::warn!(sandbox_id = %id, %error, "a disk is written out before it is deleted");
+        }
+        self.host.closer.close(disk.mount);
     }
 
     pub(crate) fn remove_files(&self, id: SandboxId) -> Result<(), RunnerError> {

@@ -11,6 +11,7 @@
 //! pool grow when the file system it lies on has: it is sparse, so that is all the room there ever is.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ const SPEED: u64 = 4 << 30;
 const LOOKS: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(10));
 /// What a disk may take beyond its use before that is worth asking for back.
 const WORTH_A_TRIM: u64 = 32 * MIB;
+/// And the pool, beyond what it took after the last time.
+const WORTH_A_TRIM_OF_ALL: u64 = 256 * MIB;
 /// After a growth of the pool that failed.
 const BEFORE_GROWTH_AGAIN: Duration = Duration::from_secs(60);
 /// While little is left: how long what was deleted may take to become free.
@@ -84,14 +87,43 @@ pub(crate) fn admit(disks: &Disks) -> Result<(), RunnerError> {
 }
 
 /// Wakes the watcher before its time.
-pub(crate) type Waker = mpsc::Sender<()>;
+#[derive(Debug)]
+pub(crate) struct Waker {
+    sender: mpsc::Sender<()>,
+    /// Whether it watches that little is left; there is time otherwise.
+    short: Arc<AtomicBool>,
+}
+
+impl Waker {
+    /// Something was deleted.
+    pub fn wake(&self) {
+        if self.short.load(Ordering::Acquire) {
+            // Nobody watches any more while the server ends.
+            let _ = self.sender.send(());
+        }
+    }
+}
+
+/// What the watcher is told by.
+pub(crate) struct Woken {
+    receiver: mpsc::Receiver<()>,
+    short: Arc<AtomicBool>,
+}
+
+pub(crate) fn waker() -> (Waker, Woken) {
+    let (sender, receiver) = mpsc::channel();
+    let short = Arc::new(AtomicBool::new(false));
+    (Waker { sender, short: short.clone() }, Woken { receiver, short })
+}
 
 /// Starts to watch on a thread of its own, which ends with the runner.
-pub(crate) fn watch(runner: &Arc<Inner>, woken: mpsc::Receiver<()>) {
-    let mut watcher = Watcher { runner: Arc::downgrade(runner), level: Level::Ample, trimmed: None, outgrown: None };
+pub(crate) fn watch(runner: &Arc<Inner>, woken: Woken) {
+    let mut watcher =
+        Watcher { runner: Arc::downgrade(runner), level: Level::Ample, trimmed: None, slack: None, outgrown: None };
     let spawned = std::thread::Builder::new().name("space".into()).spawn(move || {
         while let Some(pause) = watcher.look() {
-            if woken.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Disconnected) {
+            woken.short.store(watcher.level != Level::Ample, Ordering::Release);
+            if woken.receiver.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Disconnected) {
                 return;
             }
         }
@@ -106,6 +138,8 @@ struct Watcher {
     level: Level,
     /// When room was last asked back from sandboxes.
     trimmed: Option<Instant>,
+    /// What the pool took too much after that.
+    slack: Option<i64>,
     /// When the pool last failed to grow.
     outgrown: Option<Instant>,
 }
@@ -150,10 +184,26 @@ impl Watcher {
             }
         }
         if level != Level::Ample && self.trimmed.is_none_or(|at| at.elapsed() >= LONGEST_IF_LOW) {
-            self.trimmed = Some(Instant::now());
             ask_back(disks, &running);
+            self.settle(disks);
+        } else if self.is_worth_it(disks) {
+            self.settle(disks);
         }
         Some(found.pause())
+    }
+
+    /// Whether much was deleted since the last time.
+    fn is_worth_it(&self, disks: &Disks) -> bool {
+        let Ok(Some(slack)) = disks.slack() else { return false };
+        self.slack.is_none_or(|before| slack - before >= WORTH_A_TRIM_OF_ALL as i64)
+    }
+
+    fn settle(&mut self, disks: &Disks) {
+        self.trimmed = Some(Instant::now());
+        if let Err(error) = disks.settle() {
+            tracing::warn!(%error, "deleted disks may keep their room for a while");
+        }
+        self.slack = disks.slack().ok().flatten();
     }
 
     /// Takes the room that was added below the pool.
@@ -169,7 +219,7 @@ impl Watcher {
     }
 }
 
-/// What was deleted, in sandboxes or with them, becomes free in the pool and below it.
+/// What was deleted in sandboxes becomes free in the pool.
 fn ask_back(disks: &Disks, running: &[Running]) {
     for Running { name, device, usage } in running {
         if usage.is_some_and(|usage| usage.taken > usage.promised + WORTH_A_TRIM)
@@ -177,9 +227,6 @@ fn ask_back(disks: &Disks, running: &[Running]) {
         {
             tracing::warn!(sandbox_id = name, %error, "what the sandbox deleted keeps its room");
         }
-    }
-    if let Err(error) = disks.settle() {
-        tracing::warn!(%error, "deleted disks may keep their room for a while");
     }
 }
 

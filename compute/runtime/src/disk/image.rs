@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use rustix::fs::{FlockOperation, SeekFrom as Sparse};
+use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom as Sparse};
 use rustix::io::Errno;
 use sebring_fault::Point;
 
@@ -50,6 +50,25 @@ pub(super) fn data(file: &File) -> io::Result<Vec<Range<u64>>> {
         found.push(at..end);
         at = end;
     }
+}
+
+/// Makes holes of the blocks that hold zeros only.
+pub(super) fn dig_holes(path: &Path) -> io::Result<()> {
+    const BLOCK: usize = 4096;
+    let mut file = File::options().read(true).write(true).open(path)?;
+    let mut block = [0; BLOCK];
+    for Range { start, end } in data(&file)? {
+        for at in (start..end).step_by(BLOCK) {
+            let length = (end - at).min(BLOCK as u64);
+            let block = &mut block[..length as usize];
+            file.seek(SeekFrom::Start(at))?;
+            file.read_exact(block)?;
+            if block.iter().all(|byte| *byte == 0) {
+                rustix::fs::fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, length)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether files in this directory can share blocks.
@@ -148,5 +167,24 @@ impl Superblock {
         let blocks = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
         let state = u16::from_le_bytes([block[0x3a], block[0x3b]]);
         Ok(Self { clean: state & 1 == 1, bytes: u64::from(blocks) * 4096 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_become_holes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("image");
+        let mut content = vec![0; 64 << 10];
+        content[5000] = 1;
+        content[40_000] = 1;
+        std::fs::write(&path, &content).expect("written");
+        dig_holes(&path).expect("dug");
+        assert_eq!(std::fs::read(&path).expect("there"), content);
+        let left = data(&File::open(&path).expect("there")).expect("told");
+        assert_eq!(left, [4096..8192, 36_864..40_960]);
     }
 }

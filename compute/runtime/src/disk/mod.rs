@@ -21,8 +21,6 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::AtFlags;
-
 use crate::error::{Context, RuntimeError};
 use crate::mounts;
 use loop_device::LoopDevice;
@@ -67,7 +65,11 @@ impl Disks {
 
     /// Lets the pool, if there is one, grow to the file system it lies on. Sandboxes may use it meanwhile.
     pub fn follow(&self) -> io::Result<()> {
-        if self.root == self.data_dir { Ok(()) } else { pool::follow(&self.data_dir, &self.root) }
+        if self.has_pool() { pool::follow(&self.data_dir, &self.root) } else { Ok(()) }
+    }
+
+    fn has_pool(&self) -> bool {
+        self.root != self.data_dir
     }
 
     pub fn mode(&self) -> Mode {
@@ -98,8 +100,8 @@ impl Disks {
         std::fs::rename(self.path(from), self.path(to)).step("new name of a disk")
     }
 
-    /// Mounts a layer that was just made, and brings into memory what its first use reads: its image is read past the page
-    /// cache, so each block that a start finds missing would cost it a disk access.
+    /// Mounts a layer that was just made, and begins to bring its data into memory: its image is read past the page cache, so
+    /// each block that a start finds missing would cost it a disk access.
     pub fn mount_new(&self, name: &str) -> Result<MountedDisk, RuntimeError> {
         let path = self.path(name);
         if self.mode == Mode::Directory {
@@ -109,15 +111,7 @@ impl Disks {
         let data = image::data(&file).step("data of a fresh disk image")?;
         let device = LoopDevice::attach(&file).step("loop device for the disk image")?;
         device.read_ahead(&data).step("first reading of a fresh disk")?;
-        let disk = mount_image(&device)?;
-        // What a look at each mount point leaves in memory spares the same to the start; so does a first directory, such as
-        // overlayfs makes one.
-        let step = "first use of a disk";
-        for point in template::MOUNT_POINTS.into_iter().chain([template::AGENT]) {
-            rustix::fs::statat(&disk.mount, point, AtFlags::SYMLINK_NOFOLLOW).step(step)?;
-        }
-        rustix::fs::mkdirat(&disk.mount, "w/work", rustix::fs::Mode::empty()).step(step)?;
-        Ok(disk)
+        mount_image(&device)
     }
 
     /// Mounts a layer of `gib` GiB. `last_device` is where it was attached last, if that is known: it may still be.
@@ -149,6 +143,16 @@ impl Disks {
             return Err(RuntimeError::new("growth of the disk, which the kernel has not let go of yet", busy));
         }
         image::grow(&path, &file, gib)
+    }
+
+    /// Empties a layer that is mounted, was [abandoned](MountedDisk::abandon) and is about to be deleted; no process may use it
+    /// any more. What the kernel holds of it lies beyond the end of its device then, so its unmount writes nothing.
+    pub fn empty(&self, name: &str, disk: &MountedDisk) -> io::Result<()> {
+        let Some(number) = disk.loop_device else { return Ok(()) };
+        let image = File::options().write(true).open(self.path(name))?;
+        let device = LoopDevice::still_attached(number, &image).ok_or(io::ErrorKind::NotFound)?;
+        image.set_len(0)?;
+        device.take_size()
     }
 
     /// Deletes a layer; it may be gone already. Its space is free once no sandbox uses it.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,8 +27,9 @@ pub(super) fn open(data_dir: &Path) -> Result<PathBuf, RuntimeError> {
         Some(device) => device,
         None => LoopDevice::attach(&file).step("loop device for the disk pool")?,
     };
-    let mount = mounts::new_filesystem(c"xfs", &[(c"source", &device.path()), (c"discard", "")], 0)
-        .step("mount of the disk pool")?;
+    // What is deleted becomes free below the pool when it is asked for ([`Disks::settle`](super::Disks::settle)): many at once
+    // cost little more than one.
+    let mount = mounts::new_filesystem(c"xfs", &[(c"source", &device.path())], 0).step("mount of the disk pool")?;
     let path = data_dir.join("pool");
     std::fs::create_dir_all(&path).step("directory of the disk pool")?;
     mounts::attach(mount.as_fd(), &path).step("attachment of the disk pool")?;
@@ -70,6 +72,11 @@ fn length(pool: &Path) -> io::Result<u64> {
 fn wanted(data_dir: &Path) -> io::Result<u64> {
     let host = rustix::fs::statvfs(data_dir)?;
     Ok((host.f_blocks * host.f_frsize).max(1 << 30))
+}
+
+/// Bytes that the pool's file takes of the file system it lies on.
+pub(super) fn taken(data_dir: &Path) -> io::Result<u64> {
+    Ok(image_in(data_dir).metadata()?.blocks() * 512)
 }
 
 /// Grows the mounted pool when the file system it lies on has grown; sandboxes may use it meanwhile.

@@ -8,14 +8,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
 use super::loop_device::LoopDevice;
-use super::{Disks, Mode};
+use super::{Disks, Mode, pool};
 use crate::mounts;
 
 /// `FITRIM` of `linux/fs.h`.
@@ -78,13 +78,7 @@ impl Disks {
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             rustix::fs::Mode::empty(),
         )?;
-        // `struct fstrim_range`: start, length, shortest free extent; bytes.
-        let mut range = [0, u64::MAX, 0];
-        // SAFETY: range has the layout that the request reads and writes, and lives through the call.
-        match unsafe { libc::ioctl(root.as_raw_fd(), FITRIM, range.as_mut_ptr()) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+        trim(&root)
     }
 
     /// Closes or opens a mounted layer. May be repeated.
@@ -95,9 +89,32 @@ impl Disks {
         std::fs::write(format!("/sys/fs/ext4/loop{loop_device}/reserved_clusters"), reserve.to_string())
     }
 
-    /// Lets what was deleted become free below the pool as well: it does so once its log is written.
+    /// Lets what was deleted become free, below the pool as well.
     pub fn settle(&self) -> io::Result<()> {
         let root = File::open(&self.root)?;
-        Ok(rustix::fs::syncfs(&root)?)
+        // It is free in the pool once its log is written.
+        rustix::fs::syncfs(&root)?;
+        if self.has_pool() { trim(root) } else { Ok(()) }
+    }
+
+    /// Bytes that the pool takes of the file system it lies on beyond what is used in it: what [`Disks::settle`] gives back,
+    /// and a number that changes little. None without a pool.
+    pub fn slack(&self) -> io::Result<Option<i64>> {
+        if !self.has_pool() {
+            return Ok(None);
+        }
+        let pool = Room::of(&self.root)?;
+        Ok(Some(pool::taken(&self.data_dir)? as i64 - (pool.size - pool.free) as i64))
+    }
+}
+
+/// Tells what lies below a file system which parts of it are free.
+fn trim(directory: impl AsFd) -> io::Result<()> {
+    // `struct fstrim_range`: start, length, shortest free extent; bytes.
+    let mut range = [0, u64::MAX, 0];
+    // SAFETY: range has the layout that the request reads and writes, and lives through the call.
+    match unsafe { libc::ioctl(directory.as_fd().as_raw_fd(), FITRIM, range.as_mut_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
