@@ -1,13 +1,14 @@
 //! The boundary between the control plane, which decides, and the compute plane, which does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{Denial, DomainPattern, Resources, SandboxId, SnapshotManifest};
+use crate::{Denial, DomainPattern, Isolation, Resources, SandboxId, SnapshotManifest};
 
 /// All a runner must know to make a sandbox, and to start it again later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,6 +94,57 @@ pub enum ExitCause {
     Other,
 }
 
+/// What a runner is made of, and how much of it is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunnerInfo {
+    /// The host's name.
+    pub name: String,
+    pub cpus: u32,
+    pub memory: Room,
+    /// Where the files of sandboxes are.
+    pub disk: Room,
+    pub storage: Storage,
+    /// Of sandboxes whose snapshot names none.
+    pub isolation: Isolation,
+    /// Versions of the control groups in use, `v1`, `v2` or both.
+    pub cgroups: BTreeSet<&'static str>,
+    /// Sandboxes that run now.
+    pub running: usize,
+    /// Snapshots that it holds.
+    pub snapshots: usize,
+    /// When it began to serve.
+    pub since: Timestamp,
+}
+
+/// Bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    pub size: u64,
+    pub free: u64,
+}
+
+/// How the writable layers of sandboxes are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// Images that share their blocks until they are written; a sandbox can't write more than its size.
+    Reflink,
+    /// Images that are copied; a sandbox can't write more than its size.
+    Copy,
+    /// Directories: nothing keeps a sandbox from filling the disk.
+    Directory,
+}
+
+impl Storage {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reflink => "reflink",
+            Self::Copy => "copy",
+            Self::Directory => "directory",
+        }
+    }
+}
+
 /// Why a runner could not do what it was asked. The texts are for users.
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {
@@ -120,6 +172,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> AgentStream for T {}
 /// one sandbox must not overlap, except [`Runner::connect`], and [`Runner::destroy`], which wins over all.
 #[async_trait]
 pub trait Runner: Send + Sync + 'static {
+    /// What it is made of, and how much of it is free now.
+    async fn info(&self) -> Result<RunnerInfo, RunnerError>;
+
     /// The snapshots whose files are here.
     async fn snapshots(&self) -> Result<Vec<SnapshotManifest>, RunnerError>;
 

@@ -24,6 +24,7 @@ mod connect;
 mod descriptors;
 mod gc;
 mod host;
+mod info;
 mod leftovers;
 mod manifests;
 mod memory;

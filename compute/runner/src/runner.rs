@@ -10,12 +10,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sebring_fault::{Point, point};
 use sebring_network::{Links, Network};
 use sebring_runtime::Context;
 use sebring_runtime::cgroup::Cgroup;
 use sebring_runtime::disk::MountedDisk;
-use sebring_types::runner::{AgentStream, Egress, ExitCause, Held, Observation, Observed, SandboxSpec, StopMode};
+use sebring_types::runner::{
+    AgentStream, Egress, ExitCause, Held, Observation, Observed, RunnerInfo, SandboxSpec, StopMode,
+};
 use sebring_types::{Denial, Resources, Runner, RunnerError, SandboxId, SnapshotManifest};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
@@ -52,6 +55,8 @@ pub(crate) struct Inner {
     /// Which running sandboxes reach each other.
     pub(crate) links: Arc<Links>,
     pub(crate) network: Network,
+    /// When it began to serve.
+    pub(crate) since: Timestamp,
     sandboxes: RwLock<HashMap<SandboxId, Arc<Sandbox>>>,
     found: Vec<Held>,
     /// Beyond two starts per CPU only the queue grows (measured).
@@ -94,6 +99,7 @@ impl LocalRunner {
             warm: Warm::default(),
             links,
             network,
+            since: Timestamp::now(),
             sandboxes: RwLock::default(),
             found,
             starts: Semaphore::new(2 * cpus),
@@ -333,6 +339,11 @@ async fn finish<T: Send + 'static>(
 
 #[async_trait]
 impl Runner for LocalRunner {
+    async fn info(&self) -> Result<RunnerInfo, RunnerError> {
+        let inner = self.0.clone();
+        blocking("look at the host", move || inner.info()).await
+    }
+
     async fn snapshots(&self) -> Result<Vec<SnapshotManifest>, RunnerError> {
         self.0.host.snapshots.list().map_err(|error| RunnerError::Internal(error.to_string()))
     }

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::routes::{
-    api_keys, configuration, intervals, paginated_sandboxes, sandboxes, signing_key, snapshots, toolbox,
+    api_keys, configuration, intervals, paginated_sandboxes, runners, sandboxes, signing_key, snapshots, toolbox,
 };
 use crate::{Config, error, socket, trace};
 
@@ -46,6 +46,8 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(signing_key::rotate))
         .routes(routes!(snapshots::list))
         .routes(routes!(snapshots::get))
+        .routes(routes!(runners::list))
+        .routes(routes!(runners::get))
         .routes(routes!(api_keys::current))
 }
 

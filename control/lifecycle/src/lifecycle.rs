@@ -7,7 +7,8 @@ use std::time::Duration;
 use sebring_events::{Event, EventKind, Events};
 use sebring_store::sandboxes::{Filter, Page, PageRequest, Transition, Window};
 use sebring_store::{Sandbox, Store};
-use sebring_types::{OrganizationId, Runner, SandboxId, SandboxState};
+use sebring_types::runner::RunnerInfo;
+use sebring_types::{OrganizationId, Resources, Runner, SandboxId, SandboxState};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -71,6 +72,17 @@ impl Lifecycle {
     /// Fails when nothing could be done: the database does not answer.
     pub async fn ready(&self) -> Result<(), Error> {
         Ok(self.parts.store.ping().await?)
+    }
+
+    /// The runner, and what sandboxes were promised of it.
+    pub async fn runner(&self) -> Result<(RunnerInfo, Resources), Error> {
+        let info = self.parts.runner.info().await.map_err(Error::from_runner)?;
+        Ok((info, self.parts.store.sandboxes().promised().await?))
+    }
+
+    /// The region of sandboxes that name none.
+    pub fn default_target(&self) -> &str {
+        &self.parts.config.default_target
     }
 
     /// The snapshot of sandboxes that name none.

@@ -98,6 +98,19 @@ impl<'s> Sandboxes<'s> {
         rows.iter().map(Sandbox::read).collect()
     }
 
+    /// What all sandboxes of all organizations were promised: CPUs and memory of those that run, disks of all.
+    pub async fn promised(&self) -> Result<Resources, Error> {
+        let row = sqlx::query(
+            "SELECT CAST(COALESCE(SUM(CASE WHEN state = 'started' THEN cpu ELSE 0 END), 0) AS BIGINT) AS cpu, \
+             CAST(COALESCE(SUM(CASE WHEN state = 'started' THEN memory_gib ELSE 0 END), 0) AS BIGINT) AS memory, \
+             CAST(COALESCE(SUM(disk_gib), 0) AS BIGINT) AS disk FROM sandboxes",
+        )
+        .fetch_one(&self.store.read)
+        .await?;
+        let row = Columns(&row);
+        Ok(Resources { cpu: row.integer("cpu")?, memory: row.integer("memory")?, disk: row.integer("disk")? })
+    }
+
     /// Those that are linked to a sandbox.
     pub async fn linked_to(&self, parent: SandboxId) -> Result<Vec<SandboxId>, Error> {
         let rows = sqlx::query("SELECT id FROM sandboxes WHERE linked_to = $1 ORDER BY id")

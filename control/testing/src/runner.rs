@@ -9,8 +9,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
-use sebring_types::runner::{AgentStream, Egress, ExitCause, Held, Observation, Observed, SandboxSpec, StopMode};
-use sebring_types::{Denial, Resources, Runner, RunnerError, SandboxId, SnapshotId, SnapshotManifest};
+use sebring_types::runner::{
+    AgentStream, Egress, ExitCause, Held, Observation, Observed, Room, RunnerInfo, SandboxSpec, StopMode, Storage,
+};
+use sebring_types::{Denial, Isolation, Resources, Runner, RunnerError, SandboxId, SnapshotId, SnapshotManifest};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 /// The one snapshot there is.
@@ -141,6 +143,21 @@ impl MemoryRunner {
 
 #[async_trait]
 impl Runner for MemoryRunner {
+    async fn info(&self) -> Result<RunnerInfo, RunnerError> {
+        Ok(RunnerInfo {
+            name: "box".to_owned(),
+            cpus: 4,
+            memory: Room { size: 8 << 30, free: 6 << 30 },
+            disk: Room { size: 100 << 30, free: 75 << 30 },
+            storage: Storage::Reflink,
+            isolation: Isolation::System,
+            cgroups: ["v2"].into(),
+            running: self.state().held.values().filter(|held| **held == Observed::Running).count(),
+            snapshots: 1,
+            since: Timestamp::UNIX_EPOCH,
+        })
+    }
+
     async fn snapshots(&self) -> Result<Vec<SnapshotManifest>, RunnerError> {
         Ok(vec![self.snapshot.clone()])
     }

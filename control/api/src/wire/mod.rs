@@ -12,6 +12,7 @@ mod list_sandboxes;
 mod network;
 mod paginated_sandboxes;
 mod resize;
+mod runner;
 mod sandbox;
 mod snapshot;
 
@@ -24,5 +25,6 @@ pub use list_sandboxes::{ListSandboxesQuery, ListSandboxesResponse, Order, Sandb
 pub use network::{NetworkLog, NetworkLogItem, UpdateSandboxNetworkSettings};
 pub use paginated_sandboxes::{PaginatedSandboxes, PaginatedSandboxesQuery, PaginatedSort};
 pub use resize::ResizeSandbox;
+pub use runner::{LOCAL, ListRunnersQuery, Runner};
 pub use sandbox::{Sandbox, ToolboxProxyUrl};
 pub use snapshot::{ListSnapshotsQuery, PaginatedSnapshots, SnapshotDto, SnapshotSort};

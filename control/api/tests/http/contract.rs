@@ -10,7 +10,7 @@ use serde_json::Value;
 const CONTRACT: &str = "SEBRING_CONTRACT_OPENAPI";
 
 /// Schemas of both, by name.
-const ANSWERS: [&str; 10] = [
+const ANSWERS: [&str; 11] = [
     "Sandbox",
     "SandboxListItem",
     "ListSandboxesResponse",
@@ -21,11 +21,15 @@ const ANSWERS: [&str; 10] = [
     "DaytonaConfiguration",
     "OidcConfig",
     "ApiKeyList",
+    "Runner",
 ];
 
 /// Optional fields of answers that have no value yet, and why.
-const WITHOUT_VALUE: [(&str, &[&str]); 8] = [
+const WITHOUT_VALUE: [(&str, &[&str]); 11] = [
     ("one runner, which has no id of its own", &["runnerId", "initialRunnerId"]),
+    ("the one runner is part of the server, which has no address for it", &["domain", "apiUrl", "proxyUrl"]),
+    ("a runner has nothing to be chosen by as long as there is one", &["availabilityScore", "currentCpuUsagePercentage"]),
+    ("classes of runners are a thing of the past", &["class"]),
     ("the agent is part of the server", &["daemonVersion"]),
     ("network rules come later", &["networkAllowList", "outboundProxyUrl"]),
     ("no GPUs, so no spot sandboxes and no queue", &["gpuType", "spotEvictedAt", "queueTimedOutAt", "queueTimeout"]),

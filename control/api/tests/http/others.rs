@@ -52,6 +52,53 @@ async fn snapshots_are_listed_and_found() {
 }
 
 #[tokio::test]
+async fn the_runner_tells_what_it_is() {
+    let server = Server::new().await;
+    server.ask("POST", "/api/sandbox", Some("{}")).await;
+    let all = server.ask("GET", "/api/runners", None).await;
+    assert_eq!(all.status, StatusCode::OK);
+    insta::assert_json_snapshot!(all.json, { "[].lastChecked" => "time", "[].updatedAt" => "time" }, @r#"
+    [
+      {
+        "apiVersion": "1.2.3",
+        "appVersion": "1.2.3",
+        "cpu": 4,
+        "createdAt": "1970-01-01T00:00:00Z",
+        "currentAllocatedCpu": 1,
+        "currentAllocatedDiskGiB": 3,
+        "currentAllocatedMemoryGiB": 1,
+        "currentDiskUsagePercentage": 25.0,
+        "currentMemoryUsagePercentage": 25.0,
+        "currentSnapshotCount": 1,
+        "currentStartedSandboxes": 1,
+        "disk": 100.0,
+        "gpu": 0,
+        "id": "local",
+        "lastChecked": "time",
+        "memory": 8.0,
+        "name": "box",
+        "region": "local",
+        "runnerClass": "container",
+        "sandboxClass": "container",
+        "state": "ready",
+        "tags": [
+          "storage=reflink",
+          "isolation=system",
+          "cgroup=v2"
+        ],
+        "unschedulable": false,
+        "updatedAt": "time",
+        "version": "1.2.3"
+      }
+    ]
+    "#);
+    let one = server.ask("GET", "/api/runners/local", None).await.json;
+    assert_eq!(one["tags"], all.json[0]["tags"]);
+    assert_eq!(server.ask("GET", "/api/runners?regionId=elsewhere", None).await.json, json!([]));
+    assert_eq!(server.ask("GET", "/api/runners/other", None).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn configuration_has_what_clients_require() {
     let server = Server::new().await;
     let config = server.ask_with("GET", "/api/config", None, &[]).await.json;
@@ -94,6 +141,8 @@ async fn document_lists_every_route() {
     GET /config
     GET /health
     GET /health/ready
+    GET /runners
+    GET /runners/{id}
     GET /sandbox
     POST /sandbox
     GET /sandbox/paginated

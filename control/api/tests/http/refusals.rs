@@ -61,6 +61,8 @@ async fn keys_are_checked() {
         ("DELETE", "/api/sandbox/none", vec![("authorization", &limited)], 403),
         ("DELETE", "/api/sandbox/none", vec![("authorization", &admin)], 404),
         ("POST", "/api/sandbox/none/start", vec![("authorization", &limited)], 404),
+        ("GET", "/api/runners", vec![("authorization", &limited)], 403),
+        ("GET", "/api/runners/local", vec![("authorization", &limited)], 403),
         ("GET", "/api/health", vec![], 200),
         ("GET", "/api/health/ready", vec![], 200),
         ("GET", "/api/sandbox/a%00b", vec![("authorization", &admin)], 400),

@@ -54,6 +54,23 @@ fn page(sort: Sort, descending: bool, limit: u32) -> PageRequest {
 }
 
 #[tokio::test]
+async fn what_is_promised_is_added_up() {
+    on_each(async |store, organization| {
+        let sandboxes = store.sandboxes();
+        let sum = |cpu, memory, disk| Resources { cpu, memory, disk };
+        assert_eq!(sandboxes.promised().await.expect("a sum"), sum(0, 0, 0));
+        let (one, other) = (sandbox(organization.id, "one"), sandbox(organization.id, "other"));
+        for written in [&one, &other] {
+            sandboxes.insert(written).await.expect("written");
+        }
+        let started = to(SandboxState::Creating, SandboxState::Started, DesiredState::Started);
+        sandboxes.transition(one.id, started).await.expect("changed");
+        assert_eq!(sandboxes.promised().await.expect("a sum"), sum(1, 2, 6));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_written_is_read() {
     on_each(async |store, organization| {
         let sandboxes = store.sandboxes();
