@@ -29,6 +29,8 @@ runuser -u daytona -- env HOME=/home/daytona MPLBACKEND=agg python3 -c 'import m
 # Identity and state belong to the sandbox, not to the image.
 : >/etc/machine-id
 printf 'localhost\n' >/etc/hostname
+# Where programs of old look mounts up.
+ln -sf ../proc/self/mounts /etc/mtab
 printf '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n' >/etc/hosts
 chmod 0644 /etc/hostname /etc/hosts
 rm -f /etc/ssh/ssh_host_*_key* /var/lib/dbus/machine-id

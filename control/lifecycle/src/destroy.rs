@@ -14,18 +14,26 @@ use crate::{Action, Error, Lifecycle};
 impl Lifecycle {
     /// Marks the sandbox as being destroyed, which frees its name, and does the rest in the background.
     pub async fn destroy_sandbox(&self, organization: OrganizationId, id_or_name: &str) -> Result<Sandbox, Error> {
-        let found = self.get(organization, id_or_name).await?;
-        self.destroy_found(found).await
+        // Most are asked for by their id, and what is known of it in memory will do.
+        let live = id_or_name.parse().ok().and_then(|id| self.live(id)).filter(|live| live.organization == organization);
+        match live {
+            Some(live) => self.destroy_from(live.id, live.state()).await,
+            None => {
+                let found = self.get(organization, id_or_name).await?;
+                self.destroy_from(found.id, found.state).await
+            }
+        }
     }
 
     pub(crate) async fn destroy(&self, id: SandboxId) -> Result<Sandbox, Error> {
-        self.destroy_found(self.find(id).await?).await
+        let found = self.find(id).await?;
+        self.destroy_from(found.id, found.state).await
     }
 
-    async fn destroy_found(&self, sandbox: Sandbox) -> Result<Sandbox, Error> {
+    async fn destroy_from(&self, id: SandboxId, state: SandboxState) -> Result<Sandbox, Error> {
         let lifecycle = self.clone();
         let mark = async move {
-            let destroying = lifecycle.mark(sandbox).await?;
+            let destroying = lifecycle.mark(id, state).await?;
             point(Point::DestroyMarked);
             if let Some(begun) = destroying.begun {
                 lifecycle.destroy_in_background(begun);
@@ -36,14 +44,14 @@ impl Lifecycle {
     }
 
     /// Enters `destroying` from whatever state the sandbox has by then.
-    async fn mark(&self, mut sandbox: Sandbox) -> Result<Marked, Error> {
+    async fn mark(&self, id: SandboxId, mut state: SandboxState) -> Result<Marked, Error> {
         loop {
-            let Step::Enter(to) = step(sandbox.state, Action::Destroy) else {
-                return Ok(Marked { sandbox, begun: None });
+            let Step::Enter(to) = step(state, Action::Destroy) else {
+                return Ok(Marked { sandbox: self.find(id).await?, begun: None });
             };
-            match self.enter(&sandbox, Action::Destroy, to, None).await {
+            match self.enter_from(id, state, Action::Destroy, to, None).await {
                 // It changed in between: look again. Each round is one step of an operation that ends.
-                Err(Error::Overtaken(_)) => sandbox = self.find(sandbox.id).await?,
+                Err(Error::Overtaken(_)) => state = self.find(id).await?.state,
                 Err(error) => return Err(error),
                 Ok(destroying) => return Ok(Marked { begun: Some(destroying.clone()), sandbox: destroying }),
             }

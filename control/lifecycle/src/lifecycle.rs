@@ -151,24 +151,36 @@ impl Lifecycle {
         to: SandboxState,
         error_reason: Option<String>,
     ) -> Result<Sandbox, Error> {
+        self.enter_from(sandbox.id, sandbox.state, action, to, error_reason).await
+    }
+
+    /// [`Self::enter`] for whoever knows no more of the sandbox than its state.
+    pub(crate) async fn enter_from(
+        &self,
+        id: SandboxId,
+        from: SandboxState,
+        action: Action,
+        to: SandboxState,
+        error_reason: Option<String>,
+    ) -> Result<Sandbox, Error> {
         let desired = match to {
             // What was wanted could not be had.
             SandboxState::Stopped => sebring_types::DesiredState::Stopped,
             _ => machine::desired(action),
         };
-        let change = Transition { from: sandbox.state, to, desired, error_reason };
-        let changed = self.parts.store.sandboxes().transition(sandbox.id, change).await?;
+        let change = Transition { from, to, desired, error_reason };
+        let changed = self.parts.store.sandboxes().transition(id, change).await?;
         let changed = changed.ok_or(Error::Overtaken(action))?;
         tracing::info!(
-            sandbox_id = %sandbox.id,
-            from = sandbox.state.as_str(),
+            sandbox_id = %id,
+            from = from.as_str(),
             to = to.as_str(),
             reason = changed.error_reason.as_deref(),
             "sandbox changed its state"
         );
         self.parts.table.of(&changed).apply(&changed, || {
             self.arm(&changed);
-            self.publish(&changed, EventKind::StateUpdated { old: sandbox.state, new: to });
+            self.publish(&changed, EventKind::StateUpdated { old: from, new: to });
         });
         Ok(changed)
     }
