@@ -171,6 +171,7 @@ impl Inner {
             live.end(&self.cgroup(id, &live)).await?;
             self.release(&sandbox, &mut record, &live)?;
         }
+        // It was stopped, or has just ended, and may not be written yet.
         let disk = sandbox.unpark();
         if !self.host.config.layout.sandbox(id).exists() {
             return Ok(());

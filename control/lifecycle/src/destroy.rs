@@ -15,7 +15,8 @@ impl Lifecycle {
     /// Marks the sandbox as being destroyed, which frees its name, and does the rest in the background.
     pub async fn destroy_sandbox(&self, organization: OrganizationId, id_or_name: &str) -> Result<Sandbox, Error> {
         // Most are asked for by their id, and what is known of it in memory will do.
-        let live = id_or_name.parse().ok().and_then(|id| self.live(id)).filter(|live| live.organization == organization);
+        let live =
+            id_or_name.parse().ok().and_then(|id| self.live(id)).filter(|live| live.organization == organization);
         match live {
             Some(live) => self.destroy_from(live.id, live.state()).await,
             None => {

@@ -157,7 +157,7 @@ fn half_an_upload(agent: &Agent, path: &str, half: &[u8], length: usize) -> Unix
     write!(stream, "POST /files/upload-v2?path={path} {head}\r\nContent-Length: {length}\r\n\r\n").expect("written");
     stream.write_all(half).expect("written");
     let held = half.len() as u64;
-    wait_until("the half is held back", || unnamed(agent).iter().any(|&size| size == held));
+    wait_until("the half is held back", || unnamed(agent).contains(&held));
     stream
 }
 

@@ -52,7 +52,7 @@ pub(super) fn data(file: &File) -> io::Result<Vec<Range<u64>>> {
     }
 }
 
-/// Makes holes of the blocks that hold zeros only.
+/// Makes holes of the blocks that hold zeros only, where the file system can.
 pub(super) fn dig_holes(path: &Path) -> io::Result<()> {
     const BLOCK: usize = 4096;
     let mut file = File::options().read(true).write(true).open(path)?;
@@ -64,7 +64,10 @@ pub(super) fn dig_holes(path: &Path) -> io::Result<()> {
             file.seek(SeekFrom::Start(at))?;
             file.read_exact(block)?;
             if block.iter().all(|byte| *byte == 0) {
-                rustix::fs::fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, length)?;
+                match rustix::fs::fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, length) {
+                    Err(Errno::OPNOTSUPP) => return Ok(()),
+                    result => result?,
+                }
             }
         }
     }

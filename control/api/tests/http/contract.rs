@@ -28,7 +28,10 @@ const ANSWERS: [&str; 11] = [
 const WITHOUT_VALUE: [(&str, &[&str]); 11] = [
     ("one runner, which has no id of its own", &["runnerId", "initialRunnerId"]),
     ("the one runner is part of the server, which has no address for it", &["domain", "apiUrl", "proxyUrl"]),
-    ("a runner has nothing to be chosen by as long as there is one", &["availabilityScore", "currentCpuUsagePercentage"]),
+    (
+        "a runner has nothing to be chosen by as long as there is one",
+        &["availabilityScore", "currentCpuUsagePercentage"],
+    ),
     ("classes of runners are a thing of the past", &["class"]),
     ("the agent is part of the server", &["daemonVersion"]),
     ("network rules come later", &["networkAllowList", "outboundProxyUrl"]),
