@@ -12,7 +12,6 @@ import pytest
 WITHOUT_CGROUPS = """
 # Debian's runc looks for the hierarchy `devices` and does nothing in it; `--rootless` tells Docker that limits of single
 # containers are not to be had. (It is not about who root is: containers run as root of the sandbox.)
-mount -t tmpfs cgroup /sys/fs/cgroup && mkdir /sys/fs/cgroup/devices
 mount -t cgroup -o devices devices /sys/fs/cgroup/devices
 """
 PACKAGES = "docker.io docker-cli iptables nftables busybox-static squashfuse squashfs-tools fuse3"

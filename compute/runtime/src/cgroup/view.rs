@@ -41,6 +41,8 @@ pub(super) fn mount_shared(dir: &Path, hierarchies: &[Hierarchy]) -> io::Result<
 /// Links, and the directories that a sandbox's own groups are attached to.
 fn write_shared(dir: &Path, hierarchies: &[Hierarchy]) -> io::Result<()> {
     fs::create_dir(dir.join(OWN))?;
+    // For whoever runs containers inside: engines look for this one and refuse to start without it, so root inside attaches it.
+    fs::create_dir(dir.join("devices"))?;
     fs::write(dir.join("cgroup.controllers"), "cpu memory pids\n")?;
     fs::write(dir.join("memory.swap.max"), "0\n")?;
     for hierarchy in hierarchies {
