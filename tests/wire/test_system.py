@@ -106,6 +106,21 @@ unshare --user --map-root-user --mount --pid --net --fork bash -ec '
     assert lines[0] == "0" and int(lines[1]) < 6 and lines[2:] == ["lo"]
 
 
+@pytest.mark.skipif(Path("/sys/fs/cgroup/cgroup.controllers").exists(), reason="of cgroup version 1 only")
+def test_the_hierarchy_that_container_engines_look_for(root):
+    """docs/containers.md: it is attached in a process's own namespace here, and nothing can be changed in it."""
+    shown = succeeds(
+        root("""
+unshare --mount bash -e -c '
+    mount -t cgroup -o devices devices /sys/fs/cgroup/devices
+    cat /sys/fs/cgroup/devices/cgroup.procs >/dev/null
+    mkdir /sys/fs/cgroup/devices/mine 2>&1 || true
+    mkdir /sys/fs/cgroup/memory/mine 2>&1 || true'
+""")
+    )
+    assert "devices/mine’: Permission denied" in shown and "memory/mine’: Read-only file system" in shown, shown
+
+
 def test_own_network(root):
     """Interfaces, a tunnel, addresses and kernel settings of the sandbox's own network."""
     shown = succeeds(
