@@ -15,7 +15,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, AtFlags, PosixFadviseAdvice, posix_fadvise};
+use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
 use nix::unistd::linkat;
 
 use super::folder::make_parents;
@@ -25,6 +25,8 @@ use crate::http::error::{Failure, Kind};
 const MODE: u32 = 0o644;
 /// The longest content, in bytes, that is held back from a file that it replaces: copying it takes some ten milliseconds.
 const STAGED: u64 = 64 << 20;
+/// Bytes of held back content that are moved to their place at a time.
+const PART: u64 = 256 << 10;
 /// Bytes that are sent to the disk together.
 const BATCH: u64 = 8 << 20;
 /// Bytes of the end of a file that stay in memory for whoever reads it next. All of a large one would not fit, and the
@@ -136,7 +138,7 @@ impl Destination {
     fn begin_to_replace(&mut self) -> io::Result<()> {
         match mem::replace(&mut self.end, End::InPlace { made: false }) {
             End::Replace(mut present) => {
-                copy(&mut self.file, self.written, &mut present)?;
+                hand_over(&mut self.file, self.written, &mut present)?;
                 self.file = present;
             }
             end => self.end = end,
@@ -166,13 +168,13 @@ impl Destination {
     fn settle(&mut self) -> io::Result<()> {
         match mem::replace(&mut self.end, End::InPlace { made: false }) {
             End::InPlace { .. } => Ok(()),
-            End::Replace(mut present) => copy(&mut self.file, self.written, &mut present),
+            End::Replace(mut present) => hand_over(&mut self.file, self.written, &mut present),
             End::Name if name(&self.file, &self.path).is_ok() => Ok(()),
             // Something has got that name meanwhile, or this file system names no file later.
             End::Name => {
                 let (mut present, end) = make(&self.path)?;
                 self.end = end;
-                copy(&mut self.file, self.written, &mut present)
+                hand_over(&mut self.file, self.written, &mut present)
             }
         }
     }
@@ -214,10 +216,20 @@ fn make(path: &Path) -> io::Result<(File, End)> {
     }
 }
 
-/// Makes the first `length` bytes of a file all that is in another.
-fn copy(from: &mut File, length: u64, into: &mut File) -> io::Result<()> {
+/// Moves the first `length` bytes of a file into another, as all that is in it. Each part is given up before it is written
+/// again, so the two never need more room than the content: a disk that took it in has room for it, and what was in the
+/// other is not lost for nothing.
+fn hand_over(from: &mut File, length: u64, into: &mut File) -> io::Result<()> {
     into.set_len(0)?;
     from.rewind()?;
-    // What follows is the beginning of a piece that found no room.
-    io::copy(&mut from.take(length), into).map(drop)
+    let mut buffer = vec![0; PART as usize];
+    for at in (0..length).step_by(PART as usize) {
+        let part = &mut buffer[..PART.min(length - at) as usize];
+        from.read_exact(part)?;
+        let given_up = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        // Where a file can't have holes, room for both parts is needed.
+        let _ = fallocate(&*from, given_up, at as libc::off_t, part.len() as libc::off_t);
+        into.write_all(part)?;
+    }
+    Ok(())
 }
