@@ -8,7 +8,8 @@
 //!
 //! What is left is what is free, less what sandboxes were promised and have not written yet. The next look comes before
 //! the rest could be written at full speed, so there are none to speak of while there is plenty. Each look also lets the
-//! pool grow when the file system it lies on has: it is sparse, so that is all the room there ever is.
+//! pool grow when the file system it lies on has (it is sparse, so that is all the room there ever is), and gives back below it
+//! what was deleted, when that is much or little is left.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -90,10 +90,10 @@ fn make(templates: &Path, gib: u32, path: &Path) -> io::Result<()> {
     let output = image::run(
         Command::new("mkfs.ext4")
             // Each part that holds data costs each of its copies: sharing, reading, freeing. So all that describes the groups
-            // lies together, and no copies of the superblock lie elsewhere.
+            // lies together, and there is one copy of the superblock, for what repairs an image.
             .args(["-q", "-F", "-m", "0", "-G", "4096"])
             .args(["-O", "^has_journal,^resize_inode,^sparse_super,sparse_super2"])
-            .args(["-E", "lazy_itable_init=1,nodiscard,packed_meta_blocks=1,num_backup_sb=0", "-d"])
+            .args(["-E", "lazy_itable_init=1,nodiscard,packed_meta_blocks=1,num_backup_sb=1", "-d"])
             .arg(&tree)
             .arg(&image)
             .arg(format!("{gib}G")),
