@@ -107,12 +107,9 @@ impl Lifecycle {
 
     /// Leaves nothing. A runner that answered has cleaned up; one that did not must be told.
     async fn undo(&self, sandbox: &Sandbox, error: &Error) -> Result<(), Error> {
-        let destroying = match self.enter(sandbox, Action::Destroy, SandboxState::Destroying, None).await {
-            Ok(destroying) => destroying,
-            // Whoever deletes it meanwhile does the rest.
-            Err(Error::Overtaken(_)) => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        // Whoever deletes it meanwhile does the rest.
+        let Some(marked) = self.mark_from(sandbox.id, sandbox.state).await? else { return Ok(()) };
+        let destroying = marked.sandbox;
         point(Point::CreateUndone);
         if matches!(error, Error::TooSlow { .. }) {
             self.destroy_in_background(destroying);

@@ -34,12 +34,10 @@ impl Lifecycle {
     async fn destroy_from(&self, id: SandboxId, state: SandboxState) -> Result<Sandbox, Error> {
         let lifecycle = self.clone();
         let mark = async move {
-            let destroying = lifecycle.mark(id, state).await?;
+            let marked = lifecycle.mark(id, state).await?;
             point(Point::DestroyMarked);
-            if let Some(begun) = destroying.begun {
-                lifecycle.destroy_in_background(begun);
-            }
-            Ok(destroying.sandbox)
+            marked.begun.into_iter().for_each(|begun| lifecycle.destroy_in_background(begun));
+            Ok(marked.sandbox)
         };
         self.detached(mark).await
     }
@@ -47,16 +45,28 @@ impl Lifecycle {
     /// Enters `destroying` from whatever state the sandbox has by then.
     async fn mark(&self, id: SandboxId, mut state: SandboxState) -> Result<Marked, Error> {
         loop {
-            let Step::Enter(to) = step(state, Action::Destroy) else {
-                return Ok(Marked { sandbox: self.find(id).await?, begun: None });
+            let Step::Enter(_) = step(state, Action::Destroy) else {
+                return Ok(Marked { sandbox: self.find(id).await?, begun: Vec::new() });
             };
-            match self.enter_from(id, state, Action::Destroy, to, None).await {
-                // It changed in between: look again. Each round is one step of an operation that ends.
-                Err(Error::Overtaken(_)) => state = self.find(id).await?.state,
-                Err(error) => return Err(error),
-                Ok(destroying) => return Ok(Marked { begun: Some(destroying.clone()), sandbox: destroying }),
+            if let Some(begun) = self.mark_from(id, state).await? {
+                return Ok(begun);
             }
+            // It changed in between: look again. Each round is one step of an operation that ends.
+            state = self.find(id).await?.state;
         }
+    }
+
+    /// Enters `destroying` with all that are linked to the sandbox, and tells everyone; none when it is no longer as it was.
+    pub(crate) async fn mark_from(&self, id: SandboxId, from: SandboxState) -> Result<Option<Marked>, Error> {
+        let Some(ending) = self.parts.store.sandboxes().destroy(id, from).await? else { return Ok(None) };
+        let mut begun = vec![ending.sandbox.clone()];
+        self.entered(&ending.sandbox, from);
+        for (from, child) in ending.children {
+            tracing::info!(sandbox_id = %child.id, parent = %id, "linked sandbox ends with its parent");
+            self.entered(&child, from);
+            begun.push(child);
+        }
+        Ok(Some(Marked { sandbox: ending.sandbox, begun }))
     }
 
     async fn find(&self, id: SandboxId) -> Result<Sandbox, Error> {
@@ -87,7 +97,6 @@ impl Lifecycle {
     }
 
     async fn destroy_to_the_end(&self, sandbox: &Sandbox) -> Result<(), Error> {
-        self.destroy_children(sandbox.id).await?;
         self.destroy_on_runner(sandbox.id).await?;
         let live = self.parts.table.of(sandbox);
         if live.turn.try_lock().is_err() {
@@ -121,8 +130,9 @@ impl Lifecycle {
     }
 }
 
-struct Marked {
-    sandbox: Sandbox,
-    /// The same, for the one who must go on with it.
-    begun: Option<Sandbox>,
+/// What was marked as being destroyed.
+pub(crate) struct Marked {
+    pub sandbox: Sandbox,
+    /// Those that whoever marked them must go on with: the sandbox, unless somebody is at it already, and its children.
+    pub begun: Vec<Sandbox>,
 }

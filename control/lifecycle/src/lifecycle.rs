@@ -151,18 +151,7 @@ impl Lifecycle {
         to: SandboxState,
         error_reason: Option<String>,
     ) -> Result<Sandbox, Error> {
-        self.enter_from(sandbox.id, sandbox.state, action, to, error_reason).await
-    }
-
-    /// [`Self::enter`] for whoever knows no more of the sandbox than its state.
-    pub(crate) async fn enter_from(
-        &self,
-        id: SandboxId,
-        from: SandboxState,
-        action: Action,
-        to: SandboxState,
-        error_reason: Option<String>,
-    ) -> Result<Sandbox, Error> {
+        let (id, from) = (sandbox.id, sandbox.state);
         let desired = match to {
             // What was wanted could not be had.
             SandboxState::Stopped => sebring_types::DesiredState::Stopped,
@@ -171,18 +160,23 @@ impl Lifecycle {
         let change = Transition { from, to, desired, error_reason };
         let changed = self.parts.store.sandboxes().transition(id, change).await?;
         let changed = changed.ok_or(Error::Overtaken(action))?;
+        self.entered(&changed, from);
+        Ok(changed)
+    }
+
+    /// Tells everyone of a change of state that was written, and sets the sandbox's timers.
+    pub(crate) fn entered(&self, changed: &Sandbox, from: SandboxState) {
         tracing::info!(
-            sandbox_id = %id,
+            sandbox_id = %changed.id,
             from = from.as_str(),
-            to = to.as_str(),
+            to = changed.state.as_str(),
             reason = changed.error_reason.as_deref(),
             "sandbox changed its state"
         );
-        self.parts.table.of(&changed).apply(&changed, || {
-            self.arm(&changed);
-            self.publish(&changed, EventKind::StateUpdated { old: from, new: to });
+        self.parts.table.of(changed).apply(changed, || {
+            self.arm(changed);
+            self.publish(changed, EventKind::StateUpdated { old: from, new: changed.state });
         });
-        Ok(changed)
     }
 
     pub(crate) fn publish(&self, sandbox: &Sandbox, kind: EventKind) {

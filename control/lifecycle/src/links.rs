@@ -2,8 +2,8 @@
 //!
 //! - A child must be ephemeral, so that a stop is its end: no child is ever found stopped, without its place in a network.
 //! - A child has no children: links make stars, never chains.
-//! - Nothing is linked to what is not wanted any more; the store sees to that. So whoever marked a parent as unwanted finds
-//!   all its children, and one whose parent is unwanted or gone at start is what a crash left of such an end.
+//! - Parent and children enter `destroying` in one write of the store, which links nothing to what is not wanted any more.
+//!   So nobody ever sees a child without its parent, and a crash leaves all of them to the next start.
 
 use std::collections::HashSet;
 
@@ -32,19 +32,6 @@ impl Lifecycle {
             return Err(Error::Invalid(format!("sandbox {wanted} is {state}: {message}")));
         }
         Ok(Some(parent.id))
-    }
-
-    /// Begins to destroy all that are linked to a sandbox, which must be unwanted by now.
-    pub(crate) async fn destroy_children(&self, parent: SandboxId) -> Result<(), Error> {
-        for child in self.parts.store.sandboxes().linked_to(parent).await? {
-            match self.destroy(child).await {
-                Ok(_) => tracing::info!(sandbox_id = %child, %parent, "linked sandbox ends with its parent"),
-                // It ended on its own.
-                Err(Error::NotFound(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }
 

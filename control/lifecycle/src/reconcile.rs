@@ -164,15 +164,12 @@ impl Lifecycle {
     }
 
     async fn settle_unwanted(&self, sandbox: Sandbox) -> Result<(), Error> {
-        let destroying = match sandbox.state {
-            SandboxState::Destroying => sandbox,
-            _ => match self.enter(&sandbox, Action::Destroy, SandboxState::Destroying, None).await {
-                // The end of its parent came first.
-                Err(Error::Overtaken(_)) => return Ok(()),
-                other => other?,
-            },
-        };
-        self.destroy_in_background(destroying);
+        if sandbox.state == SandboxState::Destroying {
+            self.destroy_in_background(sandbox);
+        } else if let Some(marked) = self.mark_from(sandbox.id, sandbox.state).await? {
+            marked.begun.into_iter().for_each(|begun| self.destroy_in_background(begun));
+        }
+        // Else the end of its parent came first.
         Ok(())
     }
 

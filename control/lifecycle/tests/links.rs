@@ -101,6 +101,34 @@ async fn children_end_with_their_parent_whatever_they_do() {
     assert_eq!(left, [bystander.id]);
 }
 
+/// Whoever got the answer to a delete, or heard of it, finds no child that is not ending too.
+#[tokio::test]
+async fn children_are_marked_with_their_parent() {
+    let rig = Rig::new().await;
+    let parent = rig.sandbox().await;
+    let children = [child_of(&rig, parent.id), child_of(&rig, parent.id)];
+    let mut ids = vec![parent.id];
+    for child in children {
+        ids.push(rig.lifecycle.create(child).await.expect("linked").id);
+    }
+    rig.runner.hang(Call::Destroy);
+    let mut events = rig.events.subscribe();
+    rig.lifecycle.destroy_sandbox(rig.organization, &parent.name).await.expect("accepted");
+    let mut heard = Vec::new();
+    for id in &ids {
+        let found = rig.store.sandboxes().get(*id).await.expect("read").expect("there");
+        assert_eq!((found.state, found.desired_state), (SandboxState::Destroying, DesiredState::Destroyed));
+        assert_eq!(rig.lifecycle.live(*id).expect("there").state(), SandboxState::Destroying);
+        let event = events.try_recv().expect("told before the answer");
+        let kind = EventKind::StateUpdated { old: SandboxState::Started, new: SandboxState::Destroying };
+        assert_eq!(event.kind, kind);
+        heard.push(event.sandbox.id);
+    }
+    heard.sort_unstable();
+    ids.sort_unstable();
+    assert_eq!(heard, ids);
+}
+
 #[tokio::test]
 async fn a_stop_keeps_the_children_of_a_parent_and_ends_a_child() {
     let rig = Rig::new().await;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use sebring_types::{DesiredState, NetworkSettings, OrganizationId, Resources, SandboxId, SandboxState};
-use sqlx::AnyConnection;
+use sqlx::{Any, AnyConnection, Executor};
 
 pub use list::{Filter, Page, PageRequest, Range, Sort, Window};
 pub use record::Sandbox;
@@ -29,6 +29,14 @@ pub struct Transition {
     pub desired: DesiredState,
     /// For the user; none clears the former one.
     pub error_reason: Option<String>,
+}
+
+/// A sandbox that was marked as being destroyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    pub sandbox: Sandbox,
+    /// Those that end with it, each with the state that it had.
+    pub children: Vec<(SandboxState, Sandbox)>,
 }
 
 /// A property that users change while the sandbox is there.
@@ -111,30 +119,38 @@ impl<'s> Sandboxes<'s> {
         Ok(Resources { cpu: row.integer("cpu")?, memory: row.integer("memory")?, disk: row.integer("disk")? })
     }
 
-    /// Those that are linked to a sandbox.
-    pub async fn linked_to(&self, parent: SandboxId) -> Result<Vec<SandboxId>, Error> {
-        let rows = sqlx::query("SELECT id FROM sandboxes WHERE linked_to = $1 ORDER BY id")
-            .bind(parent.to_string())
-            .fetch_all(&self.store.read)
-            .await?;
-        rows.iter().map(|row| Columns(row).parse("id")).collect()
-    }
-
     /// Changes the state; none when the sandbox is gone or no longer has the state it should.
     pub async fn transition(&self, id: SandboxId, change: Transition) -> Result<Option<Sandbox>, Error> {
-        let row = sqlx::query(
-            "UPDATE sandboxes SET state = $1, desired_state = $2, error_reason = $3, updated_at = $4, \
-             state_changed_at = $4, version = version + 1 WHERE id = $5 AND state = $6 RETURNING *",
+        transition(&self.store.write, id, change).await
+    }
+
+    /// Enters `destroying`, and with the sandbox all that are linked to it: nobody ever reads the one without the others.
+    /// None when the sandbox is gone or no longer has the state `from`.
+    pub async fn destroy(&self, id: SandboxId, from: SandboxState) -> Result<Option<Ending>, Error> {
+        let change = |from| Transition {
+            from,
+            to: SandboxState::Destroying,
+            desired: DesiredState::Destroyed,
+            error_reason: None,
+        };
+        let mut transaction = self.store.write.begin().await?;
+        let Some(sandbox) = transition(&mut *transaction, id, change(from)).await? else { return Ok(None) };
+        // A write that changes nothing keeps them as they are until the transaction ends.
+        let held = sqlx::query(
+            "UPDATE sandboxes SET version = version WHERE linked_to = $1 AND state <> 'destroying' RETURNING id, state",
         )
-        .bind(change.to.as_str())
-        .bind(change.desired.as_str())
-        .bind(change.error_reason)
-        .bind(now().as_millisecond())
         .bind(id.to_string())
-        .bind(change.from.as_str())
-        .fetch_optional(&self.store.write)
+        .fetch_all(&mut *transaction)
         .await?;
-        row.as_ref().map(Sandbox::read).transpose()
+        let mut children = Vec::with_capacity(held.len());
+        for row in &held {
+            let row = Columns(row);
+            let from = SandboxState::parse(&row.text("state")?).ok_or(Error::Corrupt { column: "state" })?;
+            let child = transition(&mut *transaction, row.parse("id")?, change(from)).await?;
+            children.extend(child.map(|child| (from, child)));
+        }
+        transaction.commit().await?;
+        Ok(Some(Ending { sandbox, children }))
     }
 
     /// Changes one property; none when the sandbox is gone.
@@ -212,6 +228,26 @@ impl<'s> Sandboxes<'s> {
         sqlx::query("DELETE FROM sandboxes WHERE id = $1").bind(id.to_string()).execute(&self.store.write).await?;
         Ok(())
     }
+}
+
+async fn transition<'c>(
+    executor: impl Executor<'c, Database = Any>,
+    id: SandboxId,
+    change: Transition,
+) -> Result<Option<Sandbox>, Error> {
+    let row = sqlx::query(
+        "UPDATE sandboxes SET state = $1, desired_state = $2, error_reason = $3, updated_at = $4, \
+         state_changed_at = $4, version = version + 1 WHERE id = $5 AND state = $6 RETURNING *",
+    )
+    .bind(change.to.as_str())
+    .bind(change.desired.as_str())
+    .bind(change.error_reason)
+    .bind(now().as_millisecond())
+    .bind(id.to_string())
+    .bind(change.from.as_str())
+    .fetch_optional(executor)
+    .await?;
+    row.as_ref().map(Sandbox::read).transpose()
 }
 
 /// Keeps a sandbox wanted until the transaction ends: a write that changes nothing, which both databases understand as a

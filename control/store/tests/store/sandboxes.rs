@@ -137,11 +137,20 @@ async fn links_lead_to_wanted_sandboxes_only() {
         sandboxes.insert(&second).await.expect("written");
         assert_eq!(sandboxes.get(first.id).await.expect("read"), Some(first.clone()));
         assert_eq!(sandboxes.get(parent.id).await.expect("read"), Some(parent.clone()));
-        assert_eq!(sandboxes.linked_to(parent.id).await.expect("read"), [first.id, second.id]);
-        assert_eq!(sandboxes.linked_to(other.id).await.expect("read"), []);
 
-        let doomed = to(SandboxState::Creating, SandboxState::Destroying, DesiredState::Destroyed);
-        sandboxes.transition(parent.id, doomed).await.expect("written").expect("as it was");
+        let stopped = to(SandboxState::Creating, SandboxState::Stopped, DesiredState::Stopped);
+        sandboxes.transition(second.id, stopped).await.expect("written").expect("as it was");
+        assert_eq!(sandboxes.destroy(parent.id, SandboxState::Started).await.expect("no failure"), None);
+        let ending = sandboxes.destroy(parent.id, SandboxState::Creating).await.expect("written").expect("as it was");
+        assert_eq!((ending.sandbox.id, ending.sandbox.version), (parent.id, 1));
+        let children: Vec<_> = ending.children.iter().map(|(from, child)| (child.id, *from)).collect();
+        let [a, b] = [(first.id, SandboxState::Creating), (second.id, SandboxState::Stopped)];
+        assert!(children == [a, b] || children == [b, a], "{children:?}");
+        for ended in ending.children.into_iter().map(|(_, child)| child).chain([ending.sandbox]) {
+            assert_eq!((ended.state, ended.desired_state), (SandboxState::Destroying, DesiredState::Destroyed));
+            assert_eq!(sandboxes.get(ended.id).await.expect("read"), Some(ended));
+        }
+        assert_eq!(sandboxes.get(other.id).await.expect("read"), Some(other));
         for gone in [parent.id, SandboxId::generate()] {
             let late = child("late", gone);
             let refused = sandboxes.insert(&late).await.expect_err("refused");
