@@ -52,6 +52,11 @@ impl Body for Returning {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
             Some(Err(_)) => self.lease = None,
+            // Trailers are headers that nobody looked at. What was sent is all there is.
+            Some(Ok(frame)) if frame.is_trailers() => {
+                self.lease = None;
+                return Poll::Ready(None);
+            }
             Some(Ok(_)) if !self.body.is_end_stream() => {}
             _ => self.give_back(),
         }

@@ -21,19 +21,22 @@ pub(crate) enum Error {
     NotFound(String),
     #[error("this path is not part of the toolbox API")]
     Internal,
-    #[error("the sandbox is {}: {}", .0.as_str(), advice(*.0))]
+    /// Client libraries look for the words "sandbox is not running", and then start it.
+    #[error("the sandbox is not running, it is {}: {}", .0.as_str(), advice(*.0))]
     NotStarted(SandboxState),
     #[error("the request ended before its body did")]
     CutOff,
     #[error("the sandbox does not answer: {0}: try again, or stop and start it")]
     Gone(String),
+    /// Whatever answers there is no agent of ours.
+    #[error("the sandbox gave {0}, which is no answer of the toolbox API: stop and start it, or delete it")]
+    Answer(&'static str),
 }
 
 fn advice(state: SandboxState) -> &'static str {
     match state {
         SandboxState::Stopped => "start it first",
         SandboxState::Error => "its errorReason says why; stop and start it, or delete it",
-        SandboxState::Destroying | SandboxState::Destroyed => "create another one",
         _ => "wait until it is started",
     }
 }
@@ -41,7 +44,13 @@ fn advice(state: SandboxState) -> &'static str {
 impl From<hyper::Error> for Error {
     fn from(error: hyper::Error) -> Self {
         // The body that failed is the client's: the only part of an exchange that is not between us and the agent.
-        if error.is_user() { Self::CutOff } else { Self::Gone(error.to_string()) }
+        if error.is_user() {
+            Self::CutOff
+        } else if error.is_parse() {
+            Self::Answer("something that is not HTTP, or a head that is too large")
+        } else {
+            Self::Gone(error.to_string())
+        }
     }
 }
 
@@ -64,6 +73,7 @@ impl Error {
             Self::CutOff => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
             Self::NotStarted(_) => (StatusCode::CONFLICT, "SANDBOX_NOT_STARTED"),
             Self::Gone(_) => (StatusCode::BAD_GATEWAY, "SANDBOX_UNREACHABLE"),
+            Self::Answer(_) => (StatusCode::BAD_GATEWAY, "SANDBOX_ANSWER_INVALID"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What is passed on of the headers.
+//! What an agent gets to see of a request's headers.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -29,38 +29,17 @@ const PRIVATE: [HeaderName; 7] = [
 /// Every header of the platform's own.
 const PLATFORM: &str = "x-daytona-";
 
-/// Leaves of a request's headers what the agent may see. `upgrade` keeps those that ask for one.
-pub(crate) fn for_agent(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
+/// Leaves of a request's headers what the agent may see; of those that ask for an upgrade only what asks for a WebSocket.
+pub(crate) fn for_agent(headers: &mut HeaderMap, websocket: bool) {
     strip_hop_by_hop(headers);
     let private = headers.keys().filter(|name| PRIVATE.contains(name) || name.as_str().starts_with(PLATFORM));
     for name in private.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
     headers.insert(header::HOST, HeaderValue::from_static("sandbox"));
-    ask_for_upgrade(headers, upgrade);
-}
-
-/// Leaves of an answer's headers what the client may see.
-pub(crate) fn for_client(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
-    strip_hop_by_hop(headers);
-    headers.remove(header::SET_COOKIE);
-    ask_for_upgrade(headers, upgrade);
-}
-
-/// The protocol that a message wants to change to.
-pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let named = |value: &HeaderValue| {
-        let tokens = value.to_str().unwrap_or_default();
-        tokens.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
-    };
-    let asked = headers.get_all(header::CONNECTION).iter().any(named);
-    headers.get(header::UPGRADE).filter(|_| asked).cloned()
-}
-
-fn ask_for_upgrade(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
-    if let Some(protocol) = upgrade {
+    if websocket {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
 }
 
@@ -107,25 +86,20 @@ mod tests {
             ("connection", "keep-alive, x-hop"),
             ("x-hop", "1"),
         ]);
-        for_agent(&mut request, None);
+        for_agent(&mut request, false);
         assert_eq!(names(&request), ["content-type", "host", "sec-websocket-protocol"]);
         assert_eq!(request["host"], "sandbox");
     }
 
     #[test]
-    fn passes_upgrades_on() {
-        let mut request = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        let protocol = upgrade(&request);
-        assert!(protocol.is_some());
-        for_agent(&mut request, protocol);
+    fn passes_websockets_on() {
+        let asking = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket, h2c")]);
+        let mut request = asking.clone();
+        for_agent(&mut request, true);
         assert_eq!(names(&request), ["connection", "host", "upgrade"]);
-        assert!(upgrade(&headers(&[("upgrade", "websocket")])).is_none());
-    }
-
-    #[test]
-    fn drops_the_agents_cookies() {
-        let mut answer = headers(&[("set-cookie", "a=b"), ("transfer-encoding", "chunked"), ("etag", "x")]);
-        for_client(&mut answer, None);
-        assert_eq!(names(&answer), ["etag"]);
+        assert_eq!(request["upgrade"], "websocket");
+        let mut request = asking;
+        for_agent(&mut request, false);
+        assert_eq!(names(&request), ["host"]);
     }
 }

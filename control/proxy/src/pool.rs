@@ -13,6 +13,9 @@ use crate::error::Error;
 /// Idle connections of one sandbox at most; more are closed after use.
 const KEPT: usize = 16;
 
+/// Bytes of the head of an answer; an agent's has some hundreds, and up to a few thousand for the name of a file.
+const LONGEST_HEAD: usize = 16 * 1024;
+
 /// What sends one request at a time.
 pub(crate) type Sender = SendRequest<Body>;
 
@@ -38,7 +41,7 @@ impl Pool {
     /// A new connection.
     pub async fn connect(&self, id: SandboxId) -> Result<Sender, Error> {
         let stream = TokioIo::new(self.runner.connect(id).await?);
-        let (sender, connection) = http1::Builder::new().handshake(stream).await?;
+        let (sender, connection) = http1::Builder::new().max_header_size(LONGEST_HEAD).handshake(stream).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(sandbox_id = %id, %error, "connection to an agent ended");

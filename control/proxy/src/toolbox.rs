@@ -1,44 +1,51 @@
 //! The route `/toolbox/{sandbox id}/…`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderName, Response, StatusCode, Uri, Version};
+use axum::http::{HeaderName, Method, Response, Uri, Version};
 use axum::routing::any;
+use http_body::Body as _;
 use jiff::Timestamp;
 use sebring_auth::{Authenticator, Permission, Principal};
 use sebring_events::{EventKind, Events, RecvError};
 use sebring_lifecycle::{Lifecycle, Live};
 use sebring_types::{Runner, SandboxState};
+use tokio::time::timeout;
 
+use crate::answer::Asked;
 use crate::body::Returning;
 use crate::connection::{Exchange, exchange};
 use crate::error::Error;
 use crate::pool::Pool;
 use crate::signature::Signed;
 use crate::target::Target;
-use crate::{headers, upgrade};
+use crate::{answer, headers, upgrade};
 
 /// A request with this header does not count as activity.
 const UNCOUNTED: HeaderName = HeaderName::from_static("x-daytona-skip-last-activity-update");
+
+/// How long the end of a sandbox may take to be known after its connections broke.
+const HEARSAY: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
 struct Proxy {
     lifecycle: Lifecycle,
     authenticator: Authenticator,
     pool: Pool,
+    events: Events,
 }
 
 /// The routes under `/toolbox`.
 pub fn router(lifecycle: Lifecycle, authenticator: Authenticator, runner: Arc<dyn Runner>, events: Events) -> Router {
     let pool = Pool::new(runner);
-    tokio::spawn(close_stopped(pool.clone(), events));
-    let proxy = Proxy { lifecycle, authenticator, pool };
+    tokio::spawn(close_stopped(pool.clone(), events.clone()));
+    let proxy = Proxy { lifecycle, authenticator, pool, events };
     Router::new().route("/toolbox/{*rest}", any(toolbox)).with_state(proxy)
 }
 
@@ -58,6 +65,24 @@ async fn close_stopped(pool: Pool, events: Events) {
     }
 }
 
+/// Refuses while the sandbox does not run.
+fn running(live: &Live) -> Result<(), Error> {
+    match live.state() {
+        SandboxState::Started => Ok(()),
+        SandboxState::Destroying | SandboxState::Destroyed => Err(Error::NotFound(live.id.to_string())),
+        state => Err(Error::NotStarted(state)),
+    }
+}
+
+/// A request that may go on.
+struct Admitted {
+    live: Arc<Live>,
+    /// For its agent.
+    path: PathAndQuery,
+    /// By a URL that needs no key.
+    signed: bool,
+}
+
 async fn toolbox(State(proxy): State<Proxy>, request: Request) -> Response<Body> {
     let (method, path, begun) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
     let answer = proxy.forward(request).await.unwrap_or_else(|error| error.answer(&method, &path));
@@ -69,31 +94,40 @@ async fn toolbox(State(proxy): State<Proxy>, request: Request) -> Response<Body>
 impl Proxy {
     async fn forward(&self, request: Request) -> Result<Response<Body>, Error> {
         let (parts, body) = request.into_parts();
-        let (live, path) = self.admit(&parts).await?;
+        let Admitted { live, path, signed } = self.admit(&parts).await?;
         let mut request = Request::from_parts(parts, body);
         let id = live.id;
         let busy = (!request.headers().contains_key(UNCOUNTED)).then(|| self.lifecycle.busy(&live));
 
-        let protocol = headers::upgrade(request.headers());
-        let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
-        headers::for_agent(request.headers_mut(), protocol);
+        let websocket = answer::is_websocket(request.headers());
+        let asked = Asked { method: request.method().clone(), websocket, signed };
+        let client = websocket.then(|| hyper::upgrade::on(&mut request));
+        headers::for_agent(request.headers_mut(), websocket);
         *request.uri_mut() = Uri::from(path);
         *request.version_mut() = Version::HTTP_11;
-        let Exchange { mut answer, sender } = exchange(&self.pool, id, request).await?;
+        let Exchange { mut answer, sender } = match exchange(&self.pool, id, request).await {
+            Ok(exchange) => exchange,
+            Err(error) => return Err(self.explain(&live, error).await),
+        };
 
-        let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let protocol = headers::upgrade(answer.headers()).filter(|_| switched);
-        headers::for_client(answer.headers_mut(), protocol);
-        if let Some(client) = client.filter(|_| switched) {
-            upgrade::join(id, client, hyper::upgrade::on(&mut answer), busy);
-            return Ok(answer.map(|_| Body::empty()));
-        }
-        let pool = self.pool.clone();
-        Ok(answer.map(|body| Body::new(Returning::new(body, pool, id, sender, busy))))
+        let agent = client.map(|client| (client, hyper::upgrade::on(&mut answer)));
+        let (answer, body) = answer.into_parts();
+        let (head, switches) = answer::head(&asked, &answer, body.is_end_stream())?;
+        let body = match agent.filter(|_| switches) {
+            Some((client, agent)) => {
+                upgrade::join(id, client, agent, busy);
+                Body::empty()
+            }
+            None => Body::new(Returning::new(body, self.pool.clone(), id, sender, busy)),
+        };
+        head.body(body).map_err(|_| Error::Answer("a head that is none"))
     }
 
     /// The sandbox and the path for its agent, if the caller may and the sandbox runs.
-    async fn admit(&self, request: &Parts) -> Result<(Arc<Live>, PathAndQuery), Error> {
+    async fn admit(&self, request: &Parts) -> Result<Admitted, Error> {
+        if matches!(request.method, Method::CONNECT | Method::TRACE) {
+            return Err(self.principal(request).await.err().unwrap_or(Error::Internal));
+        }
         let Target { sandbox, path } = match Target::of(&request.uri) {
             Ok(target) => target,
             // Without a key nobody hears what is wrong with the path.
@@ -101,7 +135,9 @@ impl Proxy {
         };
         let found = self.lifecycle.live(sandbox);
         let not_found = || Error::NotFound(sandbox.to_string());
-        let (live, path) = match Signed::of(&request.method, &request.headers, &path) {
+        let signed = Signed::of(&request.method, &request.headers, &path);
+        let is_signed = signed.is_some();
+        let (live, path) = match signed {
             Some(signed) => {
                 let live = found.ok_or(Error::Signature)?;
                 let path = signed.check(&live.signing_key(), Timestamp::now())?;
@@ -112,10 +148,21 @@ impl Proxy {
                 (found.filter(|live| live.organization == caller).ok_or_else(not_found)?, path)
             }
         };
-        match live.state() {
-            SandboxState::Started => Ok((live, path)),
-            state => Err(Error::NotStarted(state)),
+        running(&live)?;
+        Ok(Admitted { live, path, signed: is_signed })
+    }
+
+    /// Why an exchange failed, in the eyes of who asked: a sandbox that ends takes its connections along.
+    async fn explain(&self, live: &Live, error: Error) -> Error {
+        if !matches!(error, Error::Gone(_)) {
+            return error;
         }
+        let mut events = self.events.subscribe();
+        let changed =
+            async { while running(live).is_ok() && !matches!(events.recv().await, Err(RecvError::Closed)) {} };
+        // Its end may be known a moment later than felt.
+        let _in_time = timeout(HEARSAY, changed).await;
+        running(live).err().unwrap_or(error)
     }
 
     async fn principal(&self, request: &Parts) -> Result<Principal, Error> {

@@ -13,6 +13,7 @@ use sebring_types::runner::{
     AgentStream, Egress, ExitCause, Held, Observation, Observed, Room, RunnerInfo, SandboxSpec, StopMode, Storage,
 };
 use sebring_types::{Denial, Isolation, Resources, Runner, RunnerError, SandboxId, SnapshotId, SnapshotManifest};
+use tokio::io::DuplexStream;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 /// The one snapshot there is.
@@ -39,7 +40,11 @@ struct State {
     /// None: it never answers.
     spoilt: HashMap<Call, Option<Spoil>>,
     calls: Vec<(Call, SandboxId)>,
+    impostor: Option<Impostor>,
 }
+
+/// Answers in an agent's place.
+type Impostor = Arc<dyn Fn(DuplexStream) + Send + Sync>;
 
 /// Holds sandboxes in memory; each one's agent is the given router.
 pub struct MemoryRunner {
@@ -105,6 +110,11 @@ impl MemoryRunner {
     /// Lets a call work again.
     pub fn mend(&self, call: Call) {
         self.state().spoilt.remove(&call);
+    }
+
+    /// From now on whatever connects to an agent gets this, byte for byte.
+    pub fn impersonate(&self, impostor: impl Fn(DuplexStream) + Send + Sync + 'static) {
+        self.state().impostor = Some(Arc::new(impostor));
     }
 
     /// How often a call was made.
@@ -226,6 +236,10 @@ impl Runner for MemoryRunner {
             return Err(RunnerError::NotFound);
         }
         let (near, far) = tokio::io::duplex(64 * 1024);
+        if let Some(impostor) = self.state().impostor.clone() {
+            impostor(far);
+            return Ok(Box::new(near));
+        }
         let service = TowerToHyperService::new(self.agent.clone());
         tokio::spawn(async move {
             let server = auto::Builder::new(TokioExecutor::new());

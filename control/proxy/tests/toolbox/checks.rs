@@ -1,6 +1,7 @@
 //! Requests that do not reach an agent.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,6 +15,8 @@ use sebring_types::RunnerError;
 use sebring_types::runner::StopMode;
 use serde_json::Value;
 use sha2::Sha256;
+use tokio::io::AsyncReadExt;
+use tokio::sync::{Notify, watch};
 
 use crate::server::{Server, read};
 
@@ -83,7 +86,42 @@ async fn stopped_sandbox_says_what_to_do() {
     rig.lifecycle.stop_sandbox(rig.organization, name, StopMode::Force).await.expect("stopped");
     let (status, body) = ask(&server, &server.path("/files"), &[("authorization", &server.bearer())]).await;
     assert_eq!((status, body["code"].as_str()), (409, Some("SANDBOX_NOT_STARTED")));
-    assert_eq!(body["message"], "the sandbox is stopped: start it first");
+    assert_eq!(body["message"], "the sandbox is not running, it is stopped: start it first");
+}
+
+/// Whoever waits for an answer while the sandbox ends hears of its end, not of a broken connection.
+#[tokio::test]
+async fn an_end_is_told_to_who_waits() {
+    for (stop, status, part) in [(true, 409, "sandbox is not running"), (false, 404, "not found")] {
+        let entered = Arc::new(Notify::new());
+        let enter = Arc::clone(&entered);
+        let server = Server::new(Router::new()).await;
+        let (rig, name) = (&server.rig, server.sandbox.name.clone());
+        let (hang_up, ended) = watch::channel(());
+        rig.runner.impersonate(move |mut connection| {
+            let (mut ended, enter) = (ended.clone(), Arc::clone(&enter));
+            tokio::spawn(async move {
+                let mut bytes = [0; 4096];
+                assert!(connection.read(&mut bytes).await.is_ok_and(|read| read > 0));
+                enter.notify_one();
+                let _closed = ended.changed().await;
+            });
+        });
+        let request = server.request("GET", &server.path("/files")).body(Body::empty()).expect("a request");
+        let mut client = server.connect().await;
+        let waiting = tokio::spawn(async move { client.send_request(request).await });
+        entered.notified().await;
+        // The connections break first.
+        drop(hang_up);
+        if stop {
+            rig.lifecycle.stop_sandbox(rig.organization, &name, StopMode::Force).await.expect("stopped");
+        } else {
+            rig.lifecycle.destroy_sandbox(rig.organization, &name).await.expect("accepted");
+        }
+        let (answered, body) = read(waiting.await.expect("no panic").expect("an answer")).await;
+        assert_eq!(answered, status, "{body}");
+        assert!(body.contains(part), "{body}");
+    }
 }
 
 #[tokio::test]

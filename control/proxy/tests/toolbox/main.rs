@@ -2,5 +2,6 @@
 
 mod checks;
 mod forwarding;
+mod hostile;
 mod server;
 mod streams;
