@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use sebring_fault::{Point, point};
 use sebring_types::SnapshotId;
 use sha2::{Digest, Sha256};
@@ -16,6 +18,8 @@ use sha2::{Digest, Sha256};
 /// Bundles as distributions install them: Debian and Alpine, then Fedora and SUSE.
 const BUNDLES: [&str; 3] =
     ["etc/ssl/certs/ca-certificates.crt", "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "etc/ssl/ca-bundle.pem"];
+/// More than any bundle has, bytes.
+const LARGEST: u64 = 16 << 20;
 /// Where Debian's `update-ca-certificates` finds additions, so that it keeps ours.
 const ADDITION: &str = "usr/local/share/ca-certificates/sebring.crt";
 /// Read by Node.js, by Python's requests and by OpenSSL.
@@ -101,17 +105,22 @@ fn remove_unfinished(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a file of an image without following a link out of it.
+/// Reads a file of an image, whose maker may be anybody: without following a link out of it, and only if it is a file, of a
+/// size that a bundle may have. Anything else counts as absent.
 fn read_inside(root: &File, path: &str) -> io::Result<Vec<u8>> {
-    let fd = rustix::fs::openat2(
-        root,
-        path,
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-    )?;
+    let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let found = match rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), within) {
+        Err(Errno::LOOP | Errno::NOTDIR) => return Err(io::ErrorKind::NotFound.into()),
+        found => found?,
+    };
+    let meta = rustix::fs::fstat(&found)?;
+    if FileType::from_raw_mode(meta.st_mode) != FileType::RegularFile || meta.st_size as u64 > LARGEST {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    // By the descriptor, so that it is this file.
+    let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
     let mut content = Vec::new();
-    File::from(fd).read_to_end(&mut content)?;
+    file.take(LARGEST).read_to_end(&mut content)?;
     Ok(content)
 }
 
@@ -143,5 +152,26 @@ mod tests {
         assert_eq!(merged, format!("own\n{extra}"));
         assert!(!layer.join(BUNDLES[1]).exists());
         fs::remove_dir_all(dir).expect("clean up");
+    }
+
+    #[test]
+    fn what_an_image_has_in_a_bundles_place_is_read_only_if_it_is_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let extra = "-----BEGIN CERTIFICATE-----";
+        fs::write(dir.path().join("extra.pem"), extra).expect("certificates");
+        let trust = Trust::open(&dir.path().join("layers"), &dir.path().join("extra.pem"), false).expect("open");
+        let plants: [fn(&Path) -> io::Result<()>; 4] = [
+            |place| Ok(rustix::fs::mkfifoat(rustix::fs::CWD, place, Mode::RWXU)?),
+            |place| File::create(place)?.set_len(1 << 40),
+            |place| fs::create_dir(place),
+            |place| std::os::unix::fs::symlink("ca-certificates.crt", place),
+        ];
+        for (number, plant) in plants.into_iter().enumerate() {
+            let rootfs = dir.path().join(number.to_string());
+            fs::create_dir_all(rootfs.join("etc/ssl/certs")).expect("image");
+            plant(&rootfs.join(BUNDLES[0])).expect("planted");
+            let layer = trust.layer(SnapshotId::generate(), &rootfs).expect("layer");
+            assert_eq!(fs::read_to_string(layer.join(BUNDLES[0])).expect("bundle"), extra, "plant {number}");
+        }
     }
 }
