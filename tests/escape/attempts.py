@@ -141,6 +141,29 @@ if socket.create_connection((sys.argv[1], int(os.environ["PORT"])), timeout=2).r
         done""",
     "leaked-descriptors": """
         for fd in /proc/self/fd/*; do [ -e "$fd/$MARKER" ] && echo ESCAPED; done""",
+    "devices-of-the-image": """
+        mkdir -p /evil
+        for name in "disk b $DISK" "memory c 1 1" "log c 1 11" "ports c 1 4"; do
+            [ -e "/evil/${name%% *}" ] || mknod "/evil/${name%% *}" ${name#* }
+            timeout 5 dd "if=/evil/${name%% *}" bs=8192 count=1 | grep -q . && echo ESCAPED
+        done""",
+    "devices-of-the-image-in-namespaces": """
+        mkdir -p /evil /tmp/m
+        [ -e /evil/disk ] || mknod /evil/disk b $DISK
+        for in in "" "unshare --user --map-root-user --mount"; do
+            $in sh -c 'mount --bind -o dev / /tmp/m && head -c 16 /tmp/m/evil/disk | grep -q . && echo ESCAPED
+                mount /evil/disk /tmp/m && [ -e "/tmp/m$MARKER" ] && echo ESCAPED'
+            umount -R /tmp/m
+        done""",
+    "programs-of-the-image-are-the-hosts-root": """
+        mkdir -p /evil; [ -e /evil/set-user-id ] || (cp /bin/sleep /evil/set-user-id; chmod 6755 /evil/set-user-id)
+        ls -ln /evil/set-user-id | grep -q rws || exit
+        cp /usr/bin/python3 /evil/python && chmod 6755 /evil/python && setpriv --reuid 1000 --clear-groups /evil/python -c '
+import os
+for line in open("/proc/self/uid_map"):
+    inside, outside, _ = line.split()
+    if os.geteuid() == int(inside) and outside == "0":
+        print("ESCAPED")'""",
     "raw-io-ports": "mknod /tmp/port c 1 4 && head -c 1 /tmp/port | wc -c | grep -q 1 && echo ESCAPED; rm -f /tmp/port",
 }
 
@@ -151,6 +174,7 @@ NEEDS = {
     "kernel-memory": "head -c 1 /dev/mem",
     "raw-io-ports": "test -e /dev/port",
     "raw-disk": 'head -c 1024 "$(findmnt -no SOURCE /)" | grep -q .',
+    "devices-of-the-image-in-namespaces": 'head -c 1024 "$(findmnt -no SOURCE /)" | grep -q .',
     "mounts-of-the-host": 'head -c 1024 "$(findmnt -no SOURCE /)" | grep -q .',
     "kernel-modules": "test -e /proc/modules",
     "kexec": "test -e /proc/sys/kernel/kexec_load_disabled",

@@ -3,17 +3,20 @@
 import ctypes
 import os
 import pty
-import secrets
-import shlex
+import shutil
 import socket
+import stat
 import subprocess
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import httpx
+import plant
 import pytest
+from hostile import link
+from servers import Running, Server, lent
 
+PROFILES = ("system", "strict")
 METADATA = "169.254.169.254"
 
 
@@ -176,63 +179,84 @@ def weak(host, api, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def strict_server(tmp_path_factory):
-    """A server of the suite's own whose sandboxes are confined as far as can be; answers its address and key."""
-    data_dir = tmp_path_factory.mktemp("strict") / "data"
-    binary, key = os.environ["SEBRING_BIN"], f"test-{secrets.token_hex(16)}"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    reader, writer = os.pipe()
-    with open(data_dir.parent / "log", "wb") as log:
-        process = subprocess.Popen(
-            [binary, "serve", "--isolation", "strict", "--data-dir", data_dir,
-             "--snapshot-dir", os.environ["SEBRING_DATA_DIR"],
-             "--listen", f"127.0.0.1:{port}", "--ready-fd", str(writer)],
-            env={**os.environ, "SEBRING_API_KEY": key},
-            pass_fds=[writer],
-            stdout=log,
-            stderr=log,
-        )  # fmt: skip
-    os.close(writer)
-    with os.fdopen(reader, "rb") as ready:
-        assert ready.readline() == b"READY\n", (data_dir.parent / "log").read_text()[-4000:]
-    yield f"http://127.0.0.1:{port}/api", key
-    process.terminate()
-    process.wait(30)
-    subprocess.run([binary, "purge", "--data-dir", data_dir], check=True, timeout=60)
+def own(tmp_path_factory):
+    """A server of the suite's own; its snapshots are what `snapshot_of` names."""
+    data_dir = tmp_path_factory.mktemp("own") / "data"
+    bundle = data_dir.parent / "bundle.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n")
+    made = Server(data_dir, "--ca-bundle", bundle)
+    for isolation in PROFILES:
+        made.lend(isolation, isolation)
+        made.snapshot(f"prepared-{isolation}", isolation, prepare)
+    yield made.start()
+    made.purge()
 
 
-@pytest.fixture(scope="module", params=["system", "strict"])
-def server(request, api_url, api_key):
-    """Address and key of a server with each profile; the one under test has the default, *system*."""
-    return (api_url, api_key) if request.param == "system" else request.getfixturevalue("strict_server")
+def prepare(rootfs):
+    """Most files of the default snapshot, with devices of the host and programs of the host's root among them."""
+    large = shutil.ignore_patterns("dist-packages", "site-packages", "share", "node_modules", "locale")
+    shutil.copytree(lent() / "rootfs", rootfs, symlinks=True, ignore=large, copy_function=link)
+    plant.lead_astray(str(rootfs), "#!/bin/sh\nexec sleep 60\n")
+    disk = os.stat("/").st_dev
+    for name, kind, number in (
+        ("disk", stat.S_IFBLK, disk),
+        ("memory", stat.S_IFCHR, os.makedev(1, 1)),
+        ("log", stat.S_IFCHR, os.makedev(1, 11)),
+        ("ports", stat.S_IFCHR, os.makedev(1, 4)),
+    ):
+        os.mknod(rootfs / "evil" / name, kind | 0o666, number)
+        os.chmod(rootfs / "evil" / name, 0o666)
+    for kind in ("set-user-id", "capability"):
+        plant.planted(str(rootfs), [(f"/evil/{kind}", kind, "")])
 
 
-class Sandbox:
-    """One of that server; `sandbox(command)` runs it as root inside and answers what it printed."""
+@pytest.fixture(scope="module", params=PROFILES)
+def profile(request):
+    return request.param
 
-    def __init__(self, server, environment):
-        url, key = server
-        self.api = httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=70, trust_env=False)
-        made = self.api.post(f"{url}/sandbox", json={"env": environment}).json()
-        assert made["state"] == "started", made
-        self.resource = f"{url}/sandbox/{made['id']}"
-        self.toolbox = f"{made['toolboxProxyUrl']}/{made['id']}"
 
-    def __call__(self, *command):
-        line = "sudo -E " + " ".join(shlex.quote(word) for word in command)
-        response = self.api.post(f"{self.toolbox}/process/execute", json={"command": line, "timeout": 60})
-        assert response.status_code == 200, response.text
-        return response.json()["result"]
+@pytest.fixture(scope="module", params=["fresh", "again", "prepared"])
+def life(request):
+    """Of a sandbox: its first; its second, which begins with all that the attempts left in the first; or the first of one
+    whose image was prepared by its tenant."""
+    return request.param
 
-    def delete(self):
-        self.api.delete(self.resource)
-        self.api.close()
+
+@pytest.fixture(scope="session")
+def of_default(api_url, api_key):
+    """The server under test."""
+    return Running(api_url, api_key)
 
 
 @pytest.fixture(scope="module")
-def sandbox(server, host):
-    made = Sandbox(server, host)
-    assert made("id", "-u").strip() == "0"
-    yield made
-    made.delete()
+def sandboxes(own, of_default, host):
+    """The sandbox for a profile and whether it was prepared, made when it is first asked for."""
+    made = {}
+
+    def find(profile, prepared):
+        if (profile, prepared) not in made:
+            # *system* is the default, and tried on the server under test.
+            server, name = (of_default, {}) if profile == "system" and not prepared else (own, {"snapshot": profile})
+            name = {"snapshot": f"prepared-{profile}"} if prepared else name
+            made[profile, prepared] = server.sandbox(env=host, **name)
+            assert made[profile, prepared]("id", "-u").strip() == "0"
+        return made[profile, prepared]
+
+    yield find
+    for sandbox in made.values():
+        sandbox.delete()
+
+
+@pytest.fixture(scope="module")
+def sandbox(sandboxes, profile):
+    return sandboxes(profile, False)
+
+
+@pytest.fixture(scope="module")
+def lived(sandboxes, profile, life):
+    """The sandbox of a profile in that life."""
+    found = sandboxes(profile, life == "prepared")
+    if life == "again":
+        answer, _ = found.restart()
+        assert answer.status_code == 200, answer.text
+    return found

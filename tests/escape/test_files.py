@@ -45,10 +45,10 @@ def test_a_link_leads_to_the_sandbox_itself(sandbox, host):
         for turn in range(40):
             for path in PATHS:
                 path = path.format(marker=host["MARKER"])
-                read = sandbox.api.get(f"{sandbox.toolbox}/files/download", params={"path": path})
+                read = sandbox.toolbox("GET", "/files/download", params={"path": path})
                 assert SECRET not in read.text, path
-                sandbox.api.post(f"{sandbox.toolbox}/files/upload-v2", params={"path": path}, content=b"overwritten")
-            listed = sandbox.api.get(f"{sandbox.toolbox}/files", params={"path": "/tmp/swap"})
+                sandbox.toolbox("POST", "/files/upload-v2", params={"path": path}, content=b"overwritten")
+            listed = sandbox.toolbox("GET", "/files", params={"path": "/tmp/swap"})
             assert turn == 0 or listed.status_code in (200, 400, 404), listed.text
     finally:
         sandbox("touch", "/tmp/enough")
