@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -15,7 +15,8 @@ use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 
 use super::chunks::{Interrupted, Sink};
-use super::download::{ATTRIBUTE, open};
+use super::download::ATTRIBUTE;
+use super::regular::{Content, Regular};
 use crate::agent::Agent;
 use crate::blocking;
 use crate::http::body::Body;
@@ -76,17 +77,22 @@ fn name_parameters(name: &str) -> String {
 
 fn part(sink: &Sink, boundary: &str, path: PathBuf, name: &str) -> Result<(), Interrupted> {
     let parameters = name_parameters(name);
-    let opened = if name.is_empty() { Err(Failure::bad_request("a path is empty")) } else { open(&path) };
-    match opened {
-        Ok((mut file, metadata)) => {
-            let length = metadata.len();
-            // A file of the kernel says 0 and has content all the same.
-            let length_line = if length > 0 { format!("Content-Length: {length}\r\n") } else { String::new() };
+    match content(&path, name) {
+        Ok(content) => {
+            let length = match &content {
+                Content::Short(all) => Some(all.len() as u64),
+                Content::Long(_, length) => *length,
+            };
+            // For those who show progress; where the content ends the boundary tells.
+            let length_line = length.map(|length| format!("Content-Length: {length}\r\n")).unwrap_or_default();
             sink.text(format!(
                 "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; {parameters}\r\n\
                  Content-Type: application/octet-stream\r\n{length_line}\r\n"
             ))?;
-            if length > 0 { sink.exactly(&mut file, length)? } else { sink.to_end(&mut file)? }
+            match content {
+                Content::Short(all) => sink.bytes(all)?,
+                Content::Long(mut file, length) => drop(sink.at_most(&mut file, length.unwrap_or(u64::MAX))?),
+            }
         }
         Err(failure) => {
             let body = String::from_utf8(failure.body(None)).unwrap_or_default();
@@ -97,6 +103,13 @@ fn part(sink: &Sink, boundary: &str, path: PathBuf, name: &str) -> Result<(), In
         }
     }
     sink.text("\r\n".to_owned())
+}
+
+fn content(path: &Path, name: &str) -> Result<Content, Failure> {
+    if name.is_empty() {
+        return Err(Failure::bad_request("a path is empty"));
+    }
+    Regular::find(path)?.content().map_err(|error| Failure::file(path, &error))
 }
 
 #[cfg(test)]

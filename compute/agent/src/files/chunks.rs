@@ -71,22 +71,34 @@ impl Sink {
         self.send(Ok(text.into()))
     }
 
+    pub fn bytes(&self, bytes: Vec<u8>) -> Result<(), Interrupted> {
+        self.send(Ok(bytes.into()))
+    }
+
     /// Sends `length` bytes from where the file is read next. An error, also an early end, breaks the answer off, for
     /// its length has been promised.
     pub fn exactly(&self, file: &mut File, length: u64) -> Result<(), Interrupted> {
+        match self.at_most(file, length)? {
+            0 => Ok(()),
+            _ => self.break_off(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Sends `length` bytes, or fewer if the file ends before; answers how many are missing.
+    pub fn at_most(&self, file: &mut File, length: u64) -> Result<u64, Interrupted> {
         let mut left = length;
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(SIZE).min(SIZE);
             match self.read(file, most) {
-                Ok((_, 0)) => return self.break_off(io::ErrorKind::UnexpectedEof.into()),
+                Ok((_, 0)) => break,
                 Ok((chunk, read)) => {
                     self.send(Ok(chunk))?;
                     left -= read as u64;
                 }
-                Err(error) => return self.break_off(error),
+                Err(error) => self.break_off(error)?,
             }
         }
-        Ok(())
+        Ok(left)
     }
 
     /// Sends everything to the end: for files that do not know their length, as in `/proc`.
@@ -111,7 +123,8 @@ impl Sink {
         Ok((Bytes::from_owner(Chunk { buffer, length, spare: Arc::clone(&self.spare) }), length))
     }
 
-    fn break_off(&self, error: io::Error) -> Result<(), Interrupted> {
+    /// Ends the answer in a way that its reader can't take for a complete one.
+    pub fn break_off(&self, error: io::Error) -> Result<(), Interrupted> {
         self.send(Err(error))?;
         Err(Interrupted)
     }

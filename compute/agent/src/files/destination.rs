@@ -1,32 +1,28 @@
 //! Where an upload goes.
 //!
 //! What arrives is written to a file without a name until it is whole, so nobody sees half of it, and nothing is left of
-//! an upload that breaks off. Then a new file gets its name, and one that was there gets the content in place of its own:
-//! its inode, mode, owner and links stay, also behind symbolic links.
+//! an upload that breaks off. Then a new file gets its name, and one that was there gets the content in place of its own
+//! ([`overwrite`](super::overwrite)), also behind symbolic links.
 //!
-//! Written as it arrives is only what can't be held back: what replaces a file and is larger than [`STAGED`], or finds no
-//! room beside it; what goes to a device or through a dangling link; and what goes to a file system or directory that has
-//! no files without names.
+//! Written as it arrives is only what can't be held back: what finds no room beside the file that it replaces; what goes to
+//! a device or through a dangling link; and what goes to a file system or directory that has no files without names.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::mem;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
+use nix::fcntl::{AT_FDCWD, AtFlags, PosixFadviseAdvice, posix_fadvise};
 use nix::unistd::linkat;
 
 use super::folder::make_parents;
-use crate::http::error::{Failure, Kind};
+use super::overwrite::{Present, hand_over};
+use crate::http::error::Failure;
 
 /// Of a new file.
 const MODE: u32 = 0o644;
-/// The longest content, in bytes, that is held back from a file that it replaces: copying it takes some ten milliseconds.
-const STAGED: u64 = 64 << 20;
-/// Bytes of held back content that are moved to their place at a time.
-const PART: u64 = 256 << 10;
 /// Bytes that are sent to the disk together.
 const BATCH: u64 = 8 << 20;
 /// Bytes of the end of a file that stay in memory for whoever reads it next. All of a large one would not fit, and the
@@ -50,7 +46,7 @@ enum End {
     /// It gets the path as its name.
     Name,
     /// It replaces that of this file.
-    Replace(File),
+    Replace(Present),
     /// It is in the file already. One that this upload made is removed again when the content does not become whole.
     InPlace { made: bool },
 }
@@ -62,8 +58,11 @@ impl Destination {
             return Err(failure(io::ErrorKind::IsADirectory.into()));
         }
         // Pipes without a reader fail at once instead of waiting for one.
-        let (file, end) = match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
-            Ok(present) => Self::over(path, present)?,
+        let (file, end) = match fs::metadata(path).map(|metadata| metadata.file_type()) {
+            Ok(kind) if kind.is_char_device() || kind.is_block_device() => {
+                (OpenOptions::new().write(true).open(path).map_err(failure)?, End::InPlace { made: false })
+            }
+            Ok(_) => Self::over(path)?,
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failure(error)),
             Err(_) if path.is_symlink() => make(path).map_err(failure)?,
             Err(_) => Self::anew(path)?,
@@ -71,22 +70,13 @@ impl Destination {
         Ok(Self { path: path.to_owned(), file, written: 0, sent_off: 0, end })
     }
 
-    fn over(path: &Path, present: File) -> Result<(File, End), Failure> {
-        let failure = |error: io::Error| Failure::file(path, &error);
-        let kind = present.metadata().map_err(failure)?.file_type();
-        if kind.is_fifo() || kind.is_socket() {
-            return Err(Failure::new(Kind::InvalidFilePath, format!("is no regular file: {}", path.display())));
+    fn over(path: &Path) -> Result<(File, End), Failure> {
+        let present = Present::find(path)?;
+        if let Ok(file) = unnamed(present.directory()) {
+            return Ok((file, End::Replace(present)));
         }
-        if !kind.is_file() {
-            return Ok((present, End::InPlace { made: false }));
-        }
-        match unnamed(parent(path)) {
-            Ok(file) => Ok((file, End::Replace(present))),
-            Err(_) => {
-                present.set_len(0).map_err(failure)?;
-                Ok((present, End::InPlace { made: false }))
-            }
-        }
+        let emptied = present.emptied().map_err(|error| Failure::file(path, &error))?;
+        Ok((emptied, End::InPlace { made: false }))
     }
 
     fn anew(path: &Path) -> Result<(File, End), Failure> {
@@ -112,10 +102,6 @@ impl Destination {
     }
 
     fn take_in(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let after = self.written + bytes.len() as u64;
-        if after > STAGED {
-            self.begin_to_replace()?;
-        }
         match self.file.write_all(bytes) {
             Err(error) if self.can_make_room(&error) => {
                 self.begin_to_replace()?;
@@ -123,21 +109,21 @@ impl Destination {
             }
             result => result?,
         }
-        self.written = after;
+        self.written += bytes.len() as u64;
         Ok(())
     }
 
     /// Whether the file to be replaced holds what is missing.
     fn can_make_room(&self, error: &io::Error) -> bool {
         let End::Replace(present) = &self.end else { return false };
-        error.kind() == io::ErrorKind::StorageFull
-            && present.metadata().is_ok_and(|metadata| metadata.len() >= self.written)
+        error.kind() == io::ErrorKind::StorageFull && present.len() >= self.written
     }
 
     /// Gives up to hold the content back from a file that it replaces.
     fn begin_to_replace(&mut self) -> io::Result<()> {
         match mem::replace(&mut self.end, End::InPlace { made: false }) {
-            End::Replace(mut present) => {
+            End::Replace(present) => {
+                let mut present = present.emptied()?;
                 hand_over(&mut self.file, self.written, &mut present)?;
                 self.file = present;
             }
@@ -168,7 +154,7 @@ impl Destination {
     fn settle(&mut self) -> io::Result<()> {
         match mem::replace(&mut self.end, End::InPlace { made: false }) {
             End::InPlace { .. } => Ok(()),
-            End::Replace(mut present) => hand_over(&mut self.file, self.written, &mut present),
+            End::Replace(present) => present.take(&mut self.file, self.written),
             End::Name if name(&self.file, &self.path).is_ok() => Ok(()),
             // Something has got that name meanwhile, or this file system names no file later.
             End::Name => {
@@ -193,7 +179,8 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
-fn unnamed(directory: &Path) -> io::Result<File> {
+/// A file without a name, on the file system of that directory.
+pub fn unnamed(directory: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).mode(MODE).custom_flags(libc::O_TMPFILE).open(directory)
 }
 
@@ -214,22 +201,4 @@ fn make(path: &Path) -> io::Result<(File, End)> {
         }
         Err(error) => Err(error),
     }
-}
-
-/// Moves the first `length` bytes of a file into another, as all that is in it. Each part is given up before it is written
-/// again, so the two never need more room than the content: a disk that took it in has room for it, and what was in the
-/// other is not lost for nothing.
-fn hand_over(from: &mut File, length: u64, into: &mut File) -> io::Result<()> {
-    into.set_len(0)?;
-    from.rewind()?;
-    let mut buffer = vec![0; PART as usize];
-    for at in (0..length).step_by(PART as usize) {
-        let part = &mut buffer[..PART.min(length - at) as usize];
-        from.read_exact(part)?;
-        let given_up = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        // Where a file can't have holes, room for both parts is needed.
-        let _ = fallocate(&*from, given_up, at as libc::off_t, part.len() as libc::off_t);
-        into.write_all(part)?;
-    }
-    Ok(())
 }

@@ -1,16 +1,16 @@
 //! `GET /files/download`: one file, whole or a range of it.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::File;
 use std::io::{Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
+use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::chunks::Sink;
+use super::chunks::{Interrupted, Sink};
 use super::range::{self, Range};
+use super::regular::{Content, Regular};
 use crate::agent::Agent;
 use crate::blocking;
 use crate::http::body::Body;
@@ -36,51 +36,64 @@ pub const ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC
 pub async fn download(agent: &Agent, request: &Request) -> Result<Response, Failure> {
     let path = agent.resolve(request.query.required("path")?);
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let (mut file, metadata) = blocking::run(move || open(&path)).await?;
-    let length = metadata.len();
+    let content = blocking::run(move || {
+        let file = Regular::find(&path)?;
+        file.content().map_err(|error| Failure::file(&path, &error))
+    });
+    let content = content.await?;
+    let length = match content {
+        Content::Short(ref all) => all.len() as u64,
+        Content::Long(_, Some(length)) => length,
+        Content::Long(file, None) => return answer(StatusCode::OK, unmeasured(file)?, &name),
+    };
     let range = match range::parse(request.header(RANGE), length) {
         Ok(range) => range,
         Err(range::Unsatisfiable) if length > 0 => return unsatisfiable(length),
         Err(range::Unsatisfiable) => None,
     };
-    let (sink, pieces) = Sink::new();
-    let Range { start, end } = range.unwrap_or(Range { start: 0, end: length });
-    blocking::start(move || {
-        // Interrupted by the reader, who needs to know nothing, or told to it by the sink.
-        let _ = match (file.seek(SeekFrom::Start(start)), length) {
-            (Ok(_), 0) => sink.to_end(&mut file),
-            (Ok(_), _) => sink.exactly(&mut file, end - start),
-            (Err(_), _) => Ok(()),
-        };
-    })?;
+    let part = range.unwrap_or(Range { start: 0, end: length });
     let status = if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    let mut response = response::with_status(status, Body::Stream(pieces));
+    let mut response = answer(status, body(content, part)?, &name)?;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(CONTENT_DISPOSITION, header(format!("attachment; {}", file_name_parameters(&name)))?);
-    // A file of the kernel says 0 and has content all the same.
-    if length > 0 {
-        headers.insert(CONTENT_LENGTH, (end - start).into());
-    }
+    headers.insert(CONTENT_LENGTH, (part.end - part.start).into());
     if range.is_some() {
-        headers.insert(CONTENT_RANGE, header(format!("bytes {start}-{}/{length}", end - 1))?);
+        headers.insert(CONTENT_RANGE, header(format!("bytes {}-{}/{length}", part.start, part.end - 1))?);
     }
     Ok(response)
 }
 
-/// Opens a regular file; anything else has no content to download, and might never end.
-pub fn open(path: &Path) -> Result<(File, Metadata), Failure> {
-    let failure = |error| Failure::file(path, &error);
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failure)?;
-    let metadata = file.metadata().map_err(failure)?;
-    if metadata.is_dir() {
-        return Err(failure(std::io::ErrorKind::IsADirectory.into()));
-    }
-    if !metadata.is_file() {
-        return Err(Failure::new(Kind::InvalidFilePath, format!("is no regular file: {}", path.display())));
-    }
-    Ok((file, metadata))
+fn answer(status: StatusCode, body: Body, name: &str) -> Result<Response, Failure> {
+    let mut response = response::with_status(status, body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_DISPOSITION, header(format!("attachment; {}", file_name_parameters(name)))?);
+    Ok(response)
+}
+
+fn body(content: Content, part: Range) -> Result<Body, Failure> {
+    let mut file = match content {
+        Content::Short(all) => return Ok(Body::Full(Some(Bytes::from(all).slice(part.start as usize..part.end as usize)))),
+        Content::Long(file, _) => file,
+    };
+    stream(move |sink| match file.seek(SeekFrom::Start(part.start)) {
+        Ok(_) => sink.exactly(&mut file, part.end - part.start),
+        Err(error) => sink.break_off(error),
+    })
+}
+
+/// A file whose length is known when it has been read.
+fn unmeasured(mut file: File) -> Result<Body, Failure> {
+    stream(move |sink| sink.to_end(&mut file))
+}
+
+fn stream(produce: impl FnOnce(&Sink) -> Result<(), Interrupted> + Send + 'static) -> Result<Body, Failure> {
+    let (sink, pieces) = Sink::new();
+    blocking::start(move || {
+        // Interrupted by the reader, who needs to know nothing, or told to it by the sink.
+        let _ = produce(&sink);
+    })?;
+    Ok(Body::Stream(pieces))
 }
 
 /// `filename` for old readers, without what they trip over, and `filename*` with every byte.

@@ -1,14 +1,13 @@
 //! `POST /files/replace`: a text for another, in each of several files.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
 use std::path::Path;
 
 use memchr::memmem::Finder;
-use nix::fcntl::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
+use super::destination::unnamed;
+use super::overwrite::Present;
 use crate::agent::Agent;
 use crate::http::error::{Failure, Kind};
 use crate::http::request::{Request, blocking};
@@ -54,27 +53,16 @@ pub async fn replace(agent: &Agent, request: Request) -> Result<Response, Failur
 }
 
 fn replace_in(path: &Path, finder: &Finder<'_>, new: &[u8]) -> Result<(), Failure> {
-    let work = || -> io::Result<bool> {
-        let mut file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() || metadata.len() > LARGEST {
-            return Ok(false);
-        }
-        let mut old = Vec::new();
-        file.read_to_end(&mut old)?;
-        if let Some(text) = substitute(&old, finder, new) {
-            overwrite(&mut file, old.len(), &text)?;
-        }
-        Ok(true)
-    };
-    match work() {
-        Ok(true) => Ok(()),
-        Ok(false) => {
-            let message = format!("is no regular file of at most {LARGEST} bytes: {}", path.display());
-            Err(Failure::new(Kind::InvalidFilePath, message))
-        }
-        Err(error) => Err(Failure::file(path, &error)),
+    let present = Present::find(path)?;
+    if present.len() > LARGEST {
+        let message = format!("is larger than {LARGEST} bytes: {}", path.display());
+        return Err(Failure::new(Kind::InvalidFilePath, message));
     }
+    let work = || match substitute(&present.read()?, finder, new) {
+        Some(text) => overwrite(&present, &text),
+        None => Ok(()),
+    };
+    work().map_err(|error| Failure::file(path, &error))
 }
 
 /// None without an occurrence.
@@ -93,20 +81,23 @@ fn substitute(old: &[u8], finder: &Finder<'_>, new: &[u8]) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// Keeps the file itself, with its mode, owner and links. Room for a longer text is reserved first, so that a full
-/// disk leaves the old text whole.
-fn overwrite(file: &mut File, old_length: usize, text: &[u8]) -> io::Result<()> {
-    if text.len() > old_length {
-        let (offset, more) = (old_length as libc::off_t, (text.len() - old_length) as libc::off_t);
-        match fallocate(&*file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, more) {
-            // Not every file system can reserve.
-            Ok(()) | Err(nix::Error::EOPNOTSUPP) => {}
-            Err(error) => return Err(error.into()),
-        }
+/// The new text is written beside the old one first, so that a full disk leaves that whole.
+fn overwrite(present: &Present, text: &[u8]) -> io::Result<()> {
+    let beside = || {
+        let mut beside = unnamed(present.directory())?;
+        beside.write_all(text)?;
+        Ok(beside)
+    };
+    match beside() {
+        Ok(mut beside) => present.take(&mut beside, text.len() as u64),
+        Err(error) if is_full(&error) && text.len() as u64 > present.len() => Err(error),
+        // It has room for it, or there are no files without names.
+        Err(_) => present.put(text),
     }
-    file.rewind()?;
-    file.write_all(text)?;
-    file.set_len(text.len() as u64)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@ fn watched() -> SigSet {
 pub fn block() -> io::Result<()> {
     // SAFETY: no handler is installed.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }?;
-    Ok(watched().thread_block()?)
+    let mut blocked = watched();
+    // Who takes a lease of a file is told so that somebody waits, between two calls; it would end the agent.
+    blocked.add(Signal::SIGIO);
+    Ok(blocked.thread_block()?)
 }
 
 /// What arrived since the last look; equal signals fall together.

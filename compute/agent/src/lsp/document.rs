@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::agent::Agent;
-use crate::files::download;
+use crate::files::regular::Regular;
 use crate::http::error::{Failure, Kind};
 use crate::http::request::blocking;
 
@@ -42,9 +42,10 @@ pub async fn read(agent: &Agent, project: &Path, named: &str) -> Result<Document
     let candidates = candidates(agent, project, named)?;
     let read = move || {
         let path = choose(candidates);
-        let (file, _) = download::open(&path)?;
+        let file = Regular::find(&path)?;
         let mut bytes = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| Failure::file(&path, &error))?;
+        let mut read = || file.reader()?.take(LARGEST + 1).read_to_end(&mut bytes);
+        read().map_err(|error| Failure::file(&path, &error))?;
         if bytes.len() as u64 > LARGEST {
             let message = format!("the document is larger than {LARGEST} bytes: {}", path.display());
             return Err(Failure::new(Kind::PayloadTooLarge, message));

@@ -168,7 +168,7 @@ impl Drop for Agent {
 }
 
 /// Reads one answer to its end.
-pub fn read(stream: UnixStream) -> Answer {
+pub fn read(stream: impl Read) -> Answer {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).expect("a status line");

@@ -4,6 +4,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -217,20 +222,186 @@ fn a_file_that_appears_meanwhile_is_replaced() {
     assert_eq!(fs::read(&file).expect("there"), b"halffull");
 }
 
+/// A thread that opens and reads a file again and again, and says what it found beside the contents that are whole.
+struct Reader {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<(usize, Vec<usize>)>,
+}
+
+impl Reader {
+    fn start(file: PathBuf, whole: Vec<Vec<u8>>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let (mut read, mut broken) = (0, Vec::new());
+            while !asked.load(Ordering::Relaxed) {
+                let content = fs::read(&file).expect("there is always one");
+                read += 1;
+                if !whole.contains(&content) {
+                    broken.push(content.len());
+                }
+            }
+            (read, broken)
+        });
+        Self { stop, thread }
+    }
+
+    /// How often it read, and the lengths of what was not whole.
+    fn end(self) -> (usize, Vec<usize>) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("it does not panic")
+    }
+}
+
 #[test]
-fn a_large_file_is_replaced_as_it_arrives() {
-    const STAGED: usize = 64 << 20;
+fn no_reader_sees_a_mixture() {
+    let agent = Agent::new();
+    let file = agent.work().join("f");
+    for length in [20, 500_000] {
+        let contents: Vec<Vec<u8>> = (0..2).map(|which| vec![b'a' + which; length + which as usize * 7]).collect();
+        fs::write(&file, &contents[0]).expect("written");
+        let readers = [(); 2].map(|()| Reader::start(file.clone(), contents.clone()));
+        for turn in 0..100 {
+            let new = &contents[turn % 2];
+            assert_eq!(agent.send("POST", "/files/upload-v2?path=f", "", new).status, 200);
+            let read = agent.get("/files/download?path=f").body;
+            assert_eq!(read, *new, "turn {turn}");
+        }
+        for reader in readers {
+            let (read, broken) = reader.end();
+            assert!(read > 10 && broken.is_empty(), "of {read} reads these were broken: {broken:?}");
+        }
+    }
+    assert_eq!(names(&agent), ["f"]);
+}
+
+#[test]
+fn who_reads_goes_on_with_what_was_opened() {
     let agent = Agent::new();
     let file = agent.work().join("f");
     fs::write(&file, "the old one").expect("written");
-    let inode = fs::metadata(&file).expect("there").ino();
-    let content: Vec<u8> = (0..STAGED as u32 / 4 + 10_000).flat_map(u32::to_le_bytes).collect();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o4750)).expect("changed");
+    let mut opened = fs::File::open(&file).expect("there");
+    assert_eq!(agent.send("POST", "/files/upload-v2?path=f", "", b"new").status, 200);
+    let mut old = String::new();
+    opened.read_to_string(&mut old).expect("read");
+    assert_eq!((old.as_str(), fs::read(&file).expect("there").as_slice()), ("the old one", &b"new"[..]));
+    assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o7777, 0o4750);
+    assert_eq!(names(&agent), ["f"]);
+}
+
+#[test]
+fn writers_and_other_names_keep_the_file() {
+    let agent = Agent::new();
+    let file = agent.work().join("f");
+    fs::write(&file, "the old one").expect("written");
+    let inode = || fs::metadata(&file).expect("there").ino();
+    let before = inode();
+    let mut writer = fs::File::options().append(true).open(&file).expect("there");
+    assert_eq!(agent.send("POST", "/files/upload-v2?path=f", "", b"new").status, 200);
+    writer.write_all(b" and more").expect("written");
+    drop(writer);
+    assert_eq!(fs::read(&file).expect("there"), b"new and more");
+    fs::hard_link(&file, agent.work().join("g")).expect("linked");
+    let reader = fs::File::open(&file).expect("there");
+    assert_eq!(agent.send("POST", "/files/upload-v2?path=f", "", b"newer").status, 200);
+    drop(reader);
+    assert_eq!(fs::read(agent.work().join("g")).expect("there"), b"newer");
+    assert_eq!(inode(), before);
+}
+
+#[test]
+fn a_large_file_is_old_until_it_is_new() {
+    let agent = Agent::new();
+    let file = agent.work().join("f");
+    fs::write(&file, "the old one").expect("written");
+    let content: Vec<u8> = (0..(64 << 20) / 4 + 10_000_u32).flat_map(u32::to_le_bytes).collect();
     let mut stream = half_an_upload(&agent, "f", &content[..1 << 20], content.len());
+    stream.write_all(&content[1 << 20..content.len() - 1]).expect("written");
+    wait_until("all but a byte is held back", || unnamed(&agent).contains(&(content.len() as u64 - 1)));
     assert_eq!(fs::read(&file).expect("there"), b"the old one");
-    stream.write_all(&content[1 << 20..]).expect("written");
+    stream.write_all(&content[content.len() - 1..]).expect("written");
     assert_eq!(read(stream).status, 200);
     assert!(fs::read(&file).expect("there") == content, "another content");
-    assert_eq!(fs::metadata(&file).expect("there").ino(), inode);
+}
+
+#[test]
+fn a_program_that_runs_can_be_replaced() {
+    let agent = Agent::new();
+    let file = agent.work().join("program");
+    fs::copy("/bin/sleep", &file).expect("copied");
+    let mut running = Command::new(&file).arg("60").spawn().expect("started");
+    assert_eq!(agent.send("POST", "/files/upload-v2?path=program", "", b"new").status, 200);
+    running.kill().and_then(|()| running.wait()).expect("ended");
+    let metadata = fs::metadata(&file).expect("there");
+    assert_eq!((metadata.len(), metadata.permissions().mode() & 0o111), (3, 0o111));
+}
+
+#[test]
+fn a_text_is_replaced_for_every_reader_at_once() {
+    let agent = Agent::new();
+    let file = agent.work().join("f");
+    let contents = ["one ".repeat(50_000), "three ".repeat(50_000)];
+    fs::write(&file, &contents[0]).expect("written");
+    let reader = Reader::start(file.clone(), contents.iter().map(|text| text.as_bytes().to_vec()).collect());
+    for turn in 0..60 {
+        let (old, new) = if turn % 2 == 0 { ("one", "three") } else { ("three", "one") };
+        let answer = agent.post("/files/replace", &json!({"files": ["f"], "pattern": old, "newValue": new}));
+        assert_eq!(answer.json()[0]["success"], true, "{}", answer.text());
+    }
+    let (read, broken) = reader.end();
+    assert!(read > 10 && broken.is_empty(), "of {read} reads these were broken: {broken:?}");
+}
+
+#[test]
+fn files_that_state_a_wrong_length_come_as_they_are() {
+    let agent = Agent::new();
+    for path in ["/sys/class/net/lo/mtu", "/proc/self/status", "/proc/filesystems"] {
+        let there = fs::read(path).expect("as on every Linux");
+        let answer = agent.get(&format!("/files/download?path={path}"));
+        let length = answer.header("content-length").map(str::to_owned);
+        assert_eq!((answer.status, length), (200, Some(answer.body.len().to_string())), "{path}");
+        assert!(path.contains("self") || answer.body == there, "{path}: {}", answer.text());
+    }
+    fs::write(agent.work().join("after"), "whole").expect("written");
+    let answer = agent.post("/files/bulk-download", &json!({"paths": ["/sys/class/net/lo/mtu", "after"]}));
+    let text = answer.text();
+    let mtu = fs::read_to_string("/sys/class/net/lo/mtu").expect("as on every Linux");
+    assert!(text.contains(&format!("Content-Length: {}\r\n\r\n{mtu}\r\n--", mtu.len())), "{text}");
+    assert!(text.contains("Content-Length: 5\r\n\r\nwhole\r\n--"), "{text}");
+}
+
+/// Downloads while the file gets another length: begins, lets `change` happen, and reads the rest.
+fn download_across(agent: &Agent, request: &[u8], change: impl FnOnce()) -> Answer {
+    let mut stream = agent.connect();
+    stream.write_all(request).expect("written");
+    let mut first = [0; 1];
+    stream.read_exact(&mut first).expect("an answer begins");
+    change();
+    read(std::io::Cursor::new(first).chain(stream))
+}
+
+#[test]
+fn a_file_that_is_being_written_is_framed_as_it_comes() {
+    let agent = Agent::new();
+    let path = agent.work().join("log");
+    fs::write(&path, vec![b'x'; 64 << 20]).expect("written");
+    let writer = fs::File::options().write(true).open(&path).expect("there");
+    let request = b"GET /files/download?path=log HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = download_across(&agent, request, || writer.set_len(1 << 20).expect("cut"));
+    assert_eq!((answer.status, answer.header("content-length")), (200, None));
+    assert!(answer.body.len() >= 1 << 20 && answer.body.len() < 64 << 20, "{}", answer.body.len());
+    writer.set_len(64 << 20).expect("grown");
+    fs::write(agent.work().join("after"), "whole").expect("written");
+    let body = r#"{"paths":["log","after"]}"#;
+    let request = format!(
+        "POST /files/bulk-download HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = download_across(&agent, request.as_bytes(), || writer.set_len(1 << 20).expect("cut"));
+    assert!(answer.body.ends_with(b"--\r\n"), "the last boundary is there");
+    let end = String::from_utf8_lossy(&answer.body[answer.body.len() - 400..]).into_owned();
+    assert!(end.contains("\r\n\r\nwhole\r\n--"), "{end}");
 }
 
 #[test]

@@ -162,3 +162,37 @@ fn a_client_that_goes_leaves_no_thread() {
         }
     }
 }
+
+#[test]
+fn uploads_tell_of_the_file_that_they_write() {
+    let agent = Agent::new();
+    let file = agent.work().join("f");
+    fs::write(&file, "old").expect("written");
+    let mut watch = Watch::start(&agent, "path=");
+    let mut only = Watch::start(&agent, "path=f");
+    let upload = |path: &str| {
+        let content = vec![b'x'; 100_000];
+        assert_eq!(agent.send("POST", &format!("/files/upload-v2?path={path}"), "", &content).status, 200);
+    };
+    upload("f");
+    assert_eq!((watch.next(), only.next()), ("modify f f".to_owned(), "modify f f".to_owned()));
+    // A reader has it open: a new file takes the name.
+    let reader = fs::File::open(&file).expect("there");
+    upload("f");
+    drop(reader);
+    upload("new");
+    fs::write(agent.work().join("#38"), "a file of that name").expect("written");
+    fs::remove_file(&file).expect("removed");
+    let mut told = Vec::new();
+    while told.last().is_none_or(|event| event != "delete f f") {
+        told.push(watch.next());
+    }
+    told.dedup();
+    assert_eq!(told, ["modify f f", "create f new", "create f #38", "modify f #38", "delete f f"]);
+    let mut told = vec![only.next()];
+    while told.last().is_none_or(|event| event != "delete f f") {
+        told.push(only.next());
+    }
+    told.dedup();
+    assert_eq!(told, ["modify f f", "delete f f"]);
+}

@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 use super::{Change, Type, What};
+use crate::files::overwrite;
 use crate::files::walk::is_kernels;
 
 /// Directories of one stream. Each takes about 1 KiB of the sandbox's memory, most of it in the kernel.
@@ -64,6 +65,8 @@ pub struct Watches {
     found: HashSet<PathBuf>,
     /// The first half of a move.
     left: Option<Left>,
+    /// The move by which an upload takes the name of the file that it replaces.
+    replacing: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -97,6 +100,7 @@ impl Watches {
             paths: HashMap::new(),
             found: HashSet::new(),
             left: None,
+            replacing: None,
         };
         watches.begin()?;
         Ok(watches)
@@ -202,14 +206,20 @@ impl Watches {
             }
             return Ok(());
         };
+        if overwrite::is_passing(&name) {
+            self.replacing = mask.contains(AddWatchFlags::IN_MOVED_FROM).then_some(event.cookie);
+            return Ok(());
+        }
         if self.only.as_ref().is_some_and(|only| *only != name) {
             return Ok(());
         }
-        let path = if self.only.is_some() { self.root.clone() } else { base.join(name) };
+        let path = if self.only.is_some() { self.root.clone() } else { base.join(&name) };
         let kind = if mask.contains(AddWatchFlags::IN_ISDIR) { Type::Directory } else { Type::File };
         if mask.contains(AddWatchFlags::IN_MOVED_FROM) {
             self.found.remove(&path);
             self.left = Some(Left { cookie: event.cookie, path, r#type: kind });
+        } else if mask.contains(AddWatchFlags::IN_MOVED_TO) && self.replacing.take() == Some(event.cookie) {
+            notices.push(change(What::Modify, &path, kind, None));
         } else if mask.contains(AddWatchFlags::IN_MOVED_TO) {
             match self.left.take() {
                 Some(left) => {
@@ -225,7 +235,7 @@ impl Watches {
         } else if mask.contains(AddWatchFlags::IN_DELETE) {
             self.found.remove(&path);
             notices.push(change(What::Delete, &path, kind, None));
-        } else {
+        } else if !is_nameless(&name, &path) {
             notices.push(change(What::Modify, &path, kind, None));
         }
         Ok(())
@@ -283,6 +293,12 @@ impl Watches {
             let _ = self.inotify.rm_watch(descriptor);
         }
     }
+}
+
+/// Whether it is a file without a name (`O_TMPFILE`), which the kernel calls by the number of its inode.
+fn is_nameless(name: &OsStr, path: &Path) -> bool {
+    let number = name.as_encoded_bytes().strip_prefix(b"#");
+    number.is_some_and(|number| number.iter().all(u8::is_ascii_digit)) && !path.is_symlink() && !path.exists()
 }
 
 fn change(what: What, path: &Path, r#type: Type, from: Option<&Path>) -> Notice {
