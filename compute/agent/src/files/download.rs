@@ -73,7 +73,9 @@ fn answer(status: StatusCode, body: Body, name: &str) -> Result<Response, Failur
 
 fn body(content: Content, part: Range) -> Result<Body, Failure> {
     let mut file = match content {
-        Content::Short(all) => return Ok(Body::Full(Some(Bytes::from(all).slice(part.start as usize..part.end as usize)))),
+        Content::Short(all) => {
+            return Ok(Body::Full(Some(Bytes::from(all).slice(part.start as usize..part.end as usize))));
+        }
         Content::Long(file, _) => file,
     };
     stream(move |sink| match file.seek(SeekFrom::Start(part.start)) {
