@@ -31,24 +31,16 @@ const ELSEWHERE: [&str; 11] = [
 ];
 /// Traces go to standard error, between the messages, and may show passwords.
 const TRACES: [&str; 2] = ["GIT_TRACE", "GIT_CURL_VERBOSE"];
-/// Nobody is there to answer.
-const UNATTENDED: [(&str, &str); 10] = [
-    ("GIT_ASKPASS", ""),
-    ("GIT_EDITOR", ":"),
-    ("GIT_LITERAL_PATHSPECS", "1"),
-    ("GIT_MERGE_AUTOEDIT", "no"),
-    // Reading does not lock: git in the sandbox's shells goes on undisturbed.
-    ("GIT_OPTIONAL_LOCKS", "0"),
-    ("GIT_PAGER", "cat"),
-    ("GIT_SEQUENCE_EDITOR", ":"),
-    ("GIT_TERMINAL_PROMPT", "0"),
-    ("LC_ALL", "C"),
-    ("SSH_ASKPASS_REQUIRE", "never"),
-];
+/// Where git looks for translations of its messages, which are told apart by their text.
+const TRANSLATIONS: (&str, &str) = ("GIT_TEXTDOMAINDIR", "/nonexistent");
 /// Maintenance in the background would keep the password's descriptor; the next call without one makes up for it.
 const NO_MAINTENANCE: [&str; 2] = ["maintenance.auto=false", "gc.auto=0"];
 
 /// A call that is being put together.
+///
+/// Hooks, filters, helpers and editors that git runs see the environment that a user's own call would give them. So there is
+/// no variable of ours in it but what the request asks for: git reads no terminal, since it has none, and other wishes
+/// are arguments.
 pub struct Git<'a> {
     agent: &'a Agent,
     directory: &'a Path,
@@ -160,11 +152,39 @@ impl<'a> Git<'a> {
         variables.retain(|name, _| {
             !ELSEWHERE.contains(&name.as_str()) && !TRACES.iter().any(|trace| name.starts_with(trace))
         });
-        if let Some(above) = self.directory.parent() {
-            variables.insert("GIT_CEILING_DIRECTORIES".to_owned(), above.to_string_lossy().into_owned());
+        if !speaks_english(&variables) {
+            let (name, value) = TRANSLATIONS;
+            variables.insert(name.to_owned(), value.to_owned());
         }
-        let own = self.variables.iter().map(|(name, value)| (*name, value.as_str()));
-        variables.extend(UNATTENDED.into_iter().chain(own).map(|(name, value)| (name.to_owned(), value.to_owned())));
+        variables.extend(self.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         Ok(variables)
+    }
+}
+
+/// Whether programs with these variables write English messages (gettext(3)).
+fn speaks_english(variables: &Variables) -> bool {
+    let set = |name: &str| variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let english = |language: &str| {
+        language == "POSIX" || language == "C" || language.starts_with("C.") || language.starts_with("en")
+    };
+    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(set);
+    // With no locale the list of languages is not looked at.
+    locale.is_none_or(|locale| english(locale) && (!locale.starts_with("en") || set("LANGUAGE").is_none_or(english)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages() {
+        let speaks = |pairs: &[(&str, &str)]| {
+            speaks_english(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        };
+        assert!(
+            speaks(&[]) && speaks(&[("LANG", "en_GB.UTF-8")]) && speaks(&[("LANG", "C.UTF-8"), ("LANGUAGE", "de")])
+        );
+        assert!(speaks(&[("LC_ALL", "C"), ("LANG", "de_DE.UTF-8")]));
+        assert!(!speaks(&[("LANG", "de_DE.UTF-8")]) && !speaks(&[("LANG", "en_US"), ("LANGUAGE", "ja:en")]));
     }
 }

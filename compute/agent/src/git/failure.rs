@@ -175,7 +175,7 @@ pub fn of(outcome: &Outcome) -> Failure {
         text = format!("exited with code {}", outcome.exit.code());
     }
     text.truncate((0..=LONGEST.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0));
-    let text = text.trim_end_matches(['.', ' ']);
+    let text = text.trim_end_matches(['.', ' ']).replace(super::names::LITERAL, "");
     let advice = if advice.is_empty() { String::new() } else { format!("; {advice}") };
     Failure::new(kind, format!("git {operation}: {text}{advice}"))
 }

@@ -23,7 +23,7 @@ pub async fn init(agent: &Agent, request: Request) -> Result<(), Failure> {
     let branch = names::optional("initial_branch", request.initial_branch.as_deref())?;
     let path = agent.resolve(&request.path);
     blocking(move || folder::make_parents(&path)).await?;
-    let repository = Repository::open(agent, &request.path).await?;
+    let repository = Repository::future(agent, &request.path).await?;
     let mut git = repository.git(&["init", "--quiet"]).argument_if(request.bare == Some(true), "--bare");
     if let Some(branch) = branch {
         git = git.argument(format!("--initial-branch={branch}"));

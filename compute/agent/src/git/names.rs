@@ -29,6 +29,9 @@ pub fn remote(name: Option<&str>) -> Result<Option<&str>, Failure> {
     Ok(name)
 }
 
+/// Says of a name that it is no pattern (gitglossary(7), "pathspec").
+pub const LITERAL: &str = ":(literal)";
+
 /// Files of a repository, for `--pathspec-from-file=- --pathspec-file-nul`: any number of any names.
 pub fn files(names: &[String]) -> Result<Vec<u8>, Failure> {
     if names.is_empty() {
@@ -39,6 +42,7 @@ pub fn files(names: &[String]) -> Result<Vec<u8>, Failure> {
         if name.is_empty() || name.contains('\0') {
             return Err(Failure::bad_request(format!("files has the invalid name {name:?}")));
         }
+        list.extend_from_slice(LITERAL.as_bytes());
         list.extend_from_slice(name.as_bytes());
         list.push(0);
     }
@@ -56,7 +60,7 @@ mod tests {
             assert!(check("branch", name).is_err(), "{name:?}");
         }
         assert_eq!(optional("branch", Some("")).expect("absent"), None);
-        assert_eq!(files(&["-n".into(), "a b\n".into()]).expect("files"), b"-n\0a b\n\0");
+        assert_eq!(files(&["-n".into(), "a b\n".into()]).expect("files"), b":(literal)-n\0:(literal)a b\n\0");
         assert!(files(&[]).is_err() && files(&[String::new()]).is_err());
     }
 }

@@ -7,24 +7,43 @@ use std::path::{Path, PathBuf};
 use super::command::Git;
 use super::login::Login;
 use crate::agent::Agent;
-use crate::http::error::Failure;
+use crate::http::error::{Failure, Kind};
 use crate::http::request::blocking;
 
-/// A directory in which git is run. Whether a repository is there, git says.
+/// A directory in which git is run.
 pub struct Repository<'a> {
     agent: &'a Agent,
     directory: PathBuf,
 }
 
 impl<'a> Repository<'a> {
-    /// The directory at a path of a request, which must exist.
+    /// The repository at a path of a request: there, not above it, where git would go on to look.
     pub async fn open(agent: &'a Agent, path: &str) -> Result<Self, Failure> {
+        Self::find(agent, path, |directory| {
+            if has_repository(directory) {
+                return Ok(());
+            }
+            Err(Failure::new(Kind::GitRepoNotFound, format!("is not a git repository: {}", directory.display())))
+        })
+        .await
+    }
+
+    /// A directory in which one is to be made.
+    pub async fn future(agent: &'a Agent, path: &str) -> Result<Self, Failure> {
+        Self::find(agent, path, |_| Ok(())).await
+    }
+
+    async fn find(agent: &'a Agent, path: &str, check: fn(&Path) -> Result<(), Failure>) -> Result<Self, Failure> {
         if path.is_empty() {
             return Err(Failure::bad_request("path is required: name the repository's directory"));
         }
         let path = agent.resolve(path);
-        let directory = blocking(move || existing(&path)).await?;
-        Ok(Self { agent, directory })
+        let directory = blocking(move || {
+            let directory = existing(&path)?;
+            check(&directory)?;
+            Ok(directory)
+        });
+        Ok(Self { agent, directory: directory.await? })
     }
 
     /// Git, in no repository.
@@ -86,6 +105,18 @@ impl<'a> Repository<'a> {
         let url = outcome.line();
         outcome.success().map(|_| url)
     }
+}
+
+/// Whether git finds one in this very directory: a work tree or the repository's own directory. See
+/// gitrepository-layout(5) and `is_git_directory` in git's source; a file `.git` leads to it, or git itself says why not.
+fn has_repository(directory: &Path) -> bool {
+    let is_repository = |path: &Path| {
+        let kept = |name: &str| path.join(name).is_dir();
+        fs::symlink_metadata(path.join("HEAD")).is_ok()
+            && (kept("objects") && kept("refs") || path.join("commondir").is_file())
+    };
+    let inner = directory.join(".git");
+    inner.is_file() || is_repository(&inner) || is_repository(directory)
 }
 
 fn existing(path: &Path) -> Result<PathBuf, Failure> {

@@ -497,7 +497,10 @@ fn without_git() {
     let agent = Agent::with(|config| {
         config.env.insert("PATH".to_owned(), "/no/such".to_owned());
     });
-    fs::create_dir(agent.work().join("work")).expect("a fresh path");
+    for name in ["objects", "refs"] {
+        fs::create_dir_all(agent.work().join("work/.git").join(name)).expect("a fresh path");
+    }
+    fs::write(agent.work().join("work/.git/HEAD"), "ref: refs/heads/main").expect("written");
     let answer = agent.get("/git/status?path=work");
     assert!(answer.code() == "BAD_REQUEST" && answer.text().contains("install it"), "{}", answer.text());
     assert_eq!(post(&agent, "clone", json!({"url": "/x", "path": "y"})).code(), "BAD_REQUEST");
@@ -512,4 +515,71 @@ fn variables_do_not_lead_elsewhere() {
     ok(&agent.post("/env", &elsewhere));
     assert_eq!(agent.get("/git/status?path=work").json()["currentBranch"], "main");
     assert_eq!(agent.get("/git/status?path=.").code(), "GIT_REPO_NOT_FOUND");
+}
+
+/// Variables as `env` prints them, without those that differ from run to run, and those that name who commits: the request
+/// says that.
+fn environment(text: &str) -> Vec<String> {
+    let passing = ["_=", "SEBRING_JOB=", "PWD=", "OLDPWD=", "SHLVL=", "GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_EDITOR="];
+    let kept = |line: &&str| !passing.iter().any(|name| line.starts_with(name));
+    let mut lines: Vec<String> = text.lines().filter(kept).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn hooks_see_the_environment_of_the_user() {
+    let agent = agent();
+    let hook = |name: &str, script: &str| {
+        let path = agent.work().join("work/.git/hooks").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("changed");
+    };
+    hook(
+        "pre-commit",
+        "env > ../env; ls -l /proc/self/fd > ../fds; git diff --cached --name-only -- '*.py' > ../found",
+    );
+    hook("pre-push", "env > ../env");
+    sh(
+        &agent,
+        "cd work; git config filter.f.clean 'sh -c \"env > ../filter; cat\"'; echo '*.py filter=f' > .gitattributes",
+    );
+    let read = |name: &str| fs::read_to_string(agent.work().join(name)).expect("the hook ran");
+
+    sh(&agent, "cd work; echo 1 > one.py; git add one.py .gitattributes; git commit -qm one");
+    let (by_hand, filtered) = (environment(&read("env")), environment(&read("filter")));
+    sh(&agent, "cd work; echo 2 > two.py");
+    ok(&post(&agent, "add", json!({"path": "work", "files": ["two.py"]})));
+    let body = json!({"path": "work", "message": "two", "author": "Ada", "email": "ada@example.com"});
+    ok(&post(&agent, "commit", body));
+    assert_eq!(environment(&read("env")), by_hand);
+    assert_eq!(environment(&read("filter")), filtered);
+    assert_eq!(read("found"), "two.py\n");
+    let descriptors = read("fds");
+    assert!(!descriptors.contains("memfd"), "{descriptors}");
+
+    sh(&agent, "cd work; git push -q origin HEAD:refs/heads/other");
+    let by_hand = environment(&read("env"));
+    ok(&post(&agent, "push", json!({"path": "work"})));
+    assert_eq!(environment(&read("env")), by_hand);
+}
+
+#[test]
+fn names_with_the_signs_of_patterns_are_names() {
+    let agent = agent();
+    sh(&agent, "cd work; echo 1 > '*.x'; echo 2 > a.x; echo 3 > ':(top)b'");
+    ok(&post(&agent, "add", json!({"path": "work", "files": ["*.x", ":(top)b"]})));
+    assert_eq!(sh(&agent, "cd work; git diff --cached --name-only"), "*.x\n:(top)b\n");
+    let refused = post(&agent, "add", json!({"path": "work", "files": ["none"]}));
+    assert!(refused.text().contains("'none' did not match any file"), "{}", refused.text());
+}
+
+#[test]
+fn a_directory_within_a_repository_is_none() {
+    let agent = agent();
+    sh(&agent, "cd work; mkdir -p below/.git");
+    assert_eq!(agent.get("/git/status?path=work/below").code(), "GIT_REPO_NOT_FOUND");
+    assert_eq!(agent.get("/git/status?path=origin.git").code(), "BAD_REQUEST", "bare: it has no work tree");
+    sh(&agent, "cd work; git worktree add -q ../linked");
+    assert_eq!(agent.get("/git/status?path=linked").status, 200);
 }
