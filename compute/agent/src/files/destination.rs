@@ -46,7 +46,7 @@ enum End {
     /// It gets the path as its name.
     Name,
     /// It replaces that of this file.
-    Replace(Present),
+    Replace(Box<Present>),
     /// It is in the file already. One that this upload made is removed again when the content does not become whole.
     InPlace { made: bool },
 }
@@ -73,7 +73,7 @@ impl Destination {
     fn over(path: &Path) -> Result<(File, End), Failure> {
         let present = Present::find(path)?;
         if let Ok(file) = unnamed(present.directory()) {
-            return Ok((file, End::Replace(present)));
+            return Ok((file, End::Replace(Box::new(present))));
         }
         let emptied = present.emptied().map_err(|error| Failure::file(path, &error))?;
         Ok((emptied, End::InPlace { made: false }))
