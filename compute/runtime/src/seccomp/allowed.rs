@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `bpf`, `perf_event_open`, `userfaultfd`, `io_uring_*` | large, and a steady source of exploited bugs |
 //! | `add_key`, `keyctl`, `request_key` | keyrings: little used, a record of bugs, calls up to programs of the host |
+//! | `io_setup` and its kin | the host has 65,536 events for all (`fs.aio-max-nr`), and no share of them can be kept for anybody |
 //! | `open_by_handle_at` | reads past mounts, what "shocker" did |
 //! | `init_module`, `finit_module`, `delete_module`, `kexec_*`, `reboot`, `iopl`, `ioperm` | the host's, whoever asks |
 //! | `swapon`, `swapoff`, `quotactl*`, `acct`, `syslog`, `lookup_dcookie` | the same |
@@ -15,11 +16,23 @@
 //! | `mbind`, `migrate_pages`, `move_pages`, `*_mempolicy` | placement is the host's to decide |
 //! | `fanotify_*`, `kcmp`, `vhangup` | nothing in a sandbox needs them |
 //!
+//! What of the others is allowed with some arguments only stands in [`arguments`](super::arguments).
+//!
 //! Most of these ask for a capability over the host, which root inside does not have: the filter is the second lock.
 
 /// Calls that are answered as by a kernel without them, so that programs fall back: container runtimes give up on a keyring
-/// that is refused, and do without one that does not exist.
-pub(super) const ABSENT: &[i64] = &[libc::SYS_add_key, libc::SYS_keyctl, libc::SYS_request_key];
+/// that is refused, and do without one that does not exist; databases write without `io_setup`.
+pub(super) const ABSENT: &[i64] = &[
+    libc::SYS_add_key,
+    libc::SYS_io_cancel,
+    libc::SYS_io_destroy,
+    libc::SYS_io_getevents,
+    IO_PGETEVENTS,
+    libc::SYS_io_setup,
+    libc::SYS_io_submit,
+    libc::SYS_keyctl,
+    libc::SYS_request_key,
+];
 
 /// What *system* adds. `clone3` is among it, for the new namespaces that its arguments may ask for are no secret here.
 pub(super) const SYSTEM: &[i64] = &[
@@ -121,11 +134,6 @@ pub(super) const STRICT: &[i64] = &[
     libc::SYS_inotify_add_watch,
     libc::SYS_inotify_init1,
     libc::SYS_inotify_rm_watch,
-    libc::SYS_io_cancel,
-    libc::SYS_io_destroy,
-    libc::SYS_io_getevents,
-    libc::SYS_io_setup,
-    libc::SYS_io_submit,
     libc::SYS_ioctl,
     libc::SYS_ioprio_get,
     libc::SYS_ioprio_set,
@@ -376,7 +384,6 @@ pub(super) const STRICT: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_vfork,
     // Those that the C library's crate does not name for each architecture.
-    IO_PGETEVENTS,
     453, // map_shadow_stack
     454, // futex_wake
     455, // futex_wait
