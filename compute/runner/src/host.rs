@@ -23,6 +23,7 @@ use sebring_types::{Isolation, SnapshotManifest};
 use sha2::{Digest, Sha256};
 
 use crate::config::RunnerConfig;
+use crate::slots;
 use crate::trust::Trust;
 
 /// The host can't run sandboxes as it is. `sebring doctor` tells more.
@@ -105,7 +106,7 @@ impl Host {
             let dir = config.layout.mount_point(name);
             fs::create_dir_all(&dir).map_err(HostError::path(&dir)).map(|()| dir)
         };
-        let ward = Arc::new(Ward::open(&mount_point("anteroom")?)?);
+        let ward = Arc::new(Ward::open(&mount_point("anteroom")?, slots::creator_of_the_ward(claim))?);
         let system = Profile::system(&mount_point("dev-system")?)?;
         let strict = Profile::strict(&mount_point("dev-strict")?)?;
         link::add_gateway(claim.subnet.gateway())?;

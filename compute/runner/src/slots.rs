@@ -104,6 +104,11 @@ pub(crate) fn ids(claim: Claim, number: u16) -> IdRange {
     IdRange { base: (u32::from(claim.place) * u32::from(PER_PLACE) + u32::from(number)) * RANGE_LENGTH }
 }
 
+/// The user of the host that makes the ward: of the one slot that is never used.
+pub(crate) fn creator_of_the_ward(claim: Claim) -> u32 {
+    ids(claim, LAST + 1).base
+}
+
 impl Numbers {
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<u16>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)

@@ -2,10 +2,8 @@
 
 use std::ffi::{c_int, c_void};
 use std::fs::File;
-use std::io;
 use std::os::fd::OwnedFd;
 
-use crate::clone::SignalsBlocked;
 use crate::error::{Context, RuntimeError};
 
 const STACK_LENGTH: usize = 4096;
@@ -31,15 +29,6 @@ impl Stack {
 }
 
 impl Holder {
-    /// In new namespaces of these kinds (`CLONE_NEW*`).
-    pub fn start(namespaces: c_int) -> io::Result<Self> {
-        let _signals = SignalsBlocked::new();
-        let mut stack = Stack::new();
-        // SAFETY: the stack is the holder's own, and lives until it was killed and reaped.
-        let pid = unsafe { start(stack.top(), namespaces | libc::SIGCHLD, server()) };
-        if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(Self::adopt(pid, stack)) }
-    }
-
     /// One that a child of ours [`start`]ed as our child.
     pub fn adopt(pid: c_int, stack: Stack) -> Self {
         Self { pid, _stack: stack }

@@ -21,6 +21,7 @@ pub mod cgroup;
 mod child;
 mod clone;
 pub mod closer;
+mod counted;
 pub mod device_nodes;
 pub mod disk;
 mod error;

@@ -2,9 +2,10 @@
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::clone::{self, SignalsBlocked};
+use crate::counted::{self, Counted};
 use crate::error::RuntimeError;
 use crate::holder::{self, Holder, Stack};
 use crate::ward::Ward;
@@ -62,15 +63,37 @@ pub struct Namespaces {
 impl Namespaces {
     /// Makes both. They live as long as a descriptor or a process is in them.
     pub fn prepare(ids: IdRange, ward: &Ward) -> Result<Self, RuntimeError> {
-        let holder = Order::run(ids, ward)?;
+        let map = CString::new(format!("0 {} {RANGE_LENGTH}", ids.base)).unwrap_or_default();
+        let wanted = UserNamespace {
+            parent: Some(ward.user.as_fd()),
+            creator: ids.base,
+            map: &map,
+            limits: ward.share,
+            beside: libc::CLONE_NEWNET,
+        };
+        let (holder, _) = wanted.make()?;
         Ok(Self { ids, user: holder.namespace("user")?, net: holder.namespace("net")? })
     }
+}
+
+/// A user namespace to be made.
+pub(crate) struct UserNamespace<'a> {
+    /// The host's, if none.
+    pub parent: Option<BorrowedFd<'a>>,
+    /// The id in the parent for which the kernel counts what happens inside.
+    pub creator: u32,
+    /// Of uids and of gids, as the kernel takes it.
+    pub map: &'a CStr,
+    /// What the kernel lets the creator have, together with all other namespaces of its own.
+    pub limits: Counted,
+    /// Other namespaces that it is to own (`CLONE_NEW*`).
+    pub beside: c_int,
 }
 
 /// Where the making can fail.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    EnterWard,
+    EnterParent,
     Create,
     MapIds,
 }
@@ -78,7 +101,7 @@ enum Step {
 impl Step {
     fn describe(self) -> &'static str {
         match self {
-            Self::EnterWard => "entry into the ward",
+            Self::EnterParent => "entry into the ward",
             Self::Create => "creation of the namespaces",
             Self::MapIds => "map of the user ids",
         }
@@ -87,29 +110,26 @@ impl Step {
 
 /// Input and output of [`make`]; lives on the stack of the waiting thread.
 struct Order<'a> {
-    ward: c_int,
-    /// The host id of root inside.
-    root: u32,
-    map: &'a CStr,
+    wanted: &'a UserNamespace<'a>,
     stack_top: *mut c_void,
     server: *mut c_void,
     holder: c_int,
+    limits: Counted,
     failure: Option<(Step, c_int)>,
 }
 
-impl Order<'_> {
-    /// From a process in the ward, for only one in the parent of a user namespace may write its map.
-    fn run(ids: IdRange, ward: &Ward) -> Result<Holder, RuntimeError> {
+impl UserNamespace<'_> {
+    /// Makes it, from a process in the parent: only one there may write the map. Answers the holder, and the limits as the
+    /// kernel granted them.
+    pub fn make(&self) -> Result<(Holder, Counted), RuntimeError> {
         let failed = |step, errno| RuntimeError::new(step, io::Error::from_raw_os_error(errno));
-        let map = CString::new(format!("0 {} {RANGE_LENGTH}", ids.base)).unwrap_or_default();
         let mut stack = Stack::new();
         let mut order = Order {
-            ward: ward.user.as_raw_fd(),
-            root: ids.base,
-            map: &map,
+            wanted: self,
             stack_top: stack.top(),
             server: holder::server(),
             holder: 0,
+            limits: self.limits,
             failure: None,
         };
         let args = clone::args((libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES) as u64, libc::SIGCHLD);
@@ -125,28 +145,31 @@ impl Order<'_> {
         unsafe { libc::waitpid(maker as c_int, std::ptr::null_mut(), libc::__WALL) };
         let holder = (order.holder > 0).then(|| Holder::adopt(order.holder, stack));
         match (holder, order.failure) {
-            (Some(holder), None) => Ok(holder),
+            (Some(holder), None) => Ok((holder, order.limits)),
             (_, Some((step, errno))) => Err(failed(step.describe(), errno)),
             (None, None) => Err(failed(Step::Create.describe(), libc::ECHILD)),
         }
     }
 }
 
-/// Makes a holder in new namespaces whose creator is root of the sandbox: the ward's limits count per creator.
+/// Makes a holder in new namespaces, as their creator and with the limits that they are to keep.
 unsafe extern "C" fn make(context: *mut c_void) -> ! {
     // SAFETY: context is the Order of the waiting thread, which nobody else touches meanwhile; system calls only. The
     // ids are set by raw calls, for the C library would set those of the server's other threads.
     unsafe {
         let order = &mut *context.cast::<Order<'_>>();
+        let wanted = order.wanted;
         let unchanged = u32::MAX;
-        if libc::setns(order.ward, libc::CLONE_NEWUSER) < 0
+        let parent = wanted.parent.map_or(-1, |parent| parent.as_raw_fd());
+        if (parent >= 0 && libc::setns(parent, libc::CLONE_NEWUSER) < 0)
             || libc::prctl(libc::PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0
-            || libc::syscall(libc::SYS_setresgid, unchanged, order.root, unchanged) < 0
-            || libc::syscall(libc::SYS_setresuid, unchanged, order.root, unchanged) < 0
+            || libc::syscall(libc::SYS_setresgid, unchanged, wanted.creator, unchanged) < 0
+            || libc::syscall(libc::SYS_setresuid, unchanged, wanted.creator, unchanged) < 0
         {
-            give_up(order, Step::EnterWard);
+            give_up(order, Step::EnterParent);
         }
-        let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_PARENT;
+        order.limits = counted::apply(wanted.limits);
+        let flags = libc::CLONE_NEWUSER | wanted.beside | libc::CLONE_PARENT;
         order.holder = holder::start(order.stack_top, flags, order.server);
         if order.holder < 0 {
             give_up(order, Step::Create);
@@ -158,7 +181,7 @@ unsafe extern "C" fn make(context: *mut c_void) -> ! {
             if file < 0 {
                 give_up(order, Step::MapIds);
             }
-            let written = libc::write(file, order.map.as_ptr().cast(), order.map.count_bytes());
+            let written = libc::write(file, wanted.map.as_ptr().cast(), wanted.map.count_bytes());
             let errno = *libc::__errno_location();
             libc::close(file);
             if written < 0 {

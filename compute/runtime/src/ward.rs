@@ -1,6 +1,7 @@
 //! What stands between the host and every sandbox, made once per server: two namespaces that no program runs in.
 //!
-//! - A user namespace with all ids of the host, the parent of each sandbox's. A mount namespace that a sandbox's user
+//! - A user namespace with all ids of the host, the parent of each sandbox's, made by a user of the host that is nobody: what
+//!   sandboxes take of things that the kernel counts per user is no one else's (`counted.rs`). A mount namespace that a sandbox's user
 //!   namespace owns is copied from one that the ward owns, and mounts that come over such a border are *locked*
 //!   (`mount_namespaces(7)`): root inside has every capability over its own mounts, and still can neither detach these
 //!   nor take `nodev` or `ro` off them.
@@ -17,25 +18,32 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
 
 use crate::clone::{self, SignalsBlocked};
+use crate::counted::{self, Counted};
 use crate::error::{Context, RuntimeError};
-use crate::holder::Holder;
 use crate::mounts::{self, Attributes};
+use crate::namespaces::UserNamespace;
 
 /// Where the anteroom has room for a root.
 pub(crate) const ATTACH_POINT: &CStr = c"/root";
 
 /// What one sandbox may use of things that the kernel counts per user, by the name of the limit in `/proc/sys/user`. They
 /// are the ward's limits, counted for the id that made the sandbox's user namespace: root inside can't raise them.
-const LIMITS: [(&CStr, &CStr); 9] = [
+///
+/// Network namespaces are the dear ones: each has tables that are bounded for itself only. A container needs one, and a few
+/// are still being taken apart when the next are made.
+const LIMITS: [(&CStr, &CStr); 12] = [
+    (c"/proc/sys/user/max_fanotify_groups", c"0"),
+    (c"/proc/sys/user/max_fanotify_marks", c"0"),
     (c"/proc/sys/user/max_inotify_instances", c"1024"),
     (c"/proc/sys/user/max_inotify_watches", c"262144"),
-    (c"/proc/sys/user/max_cgroup_namespaces", c"1024"),
-    (c"/proc/sys/user/max_ipc_namespaces", c"1024"),
-    (c"/proc/sys/user/max_mnt_namespaces", c"1024"),
-    (c"/proc/sys/user/max_net_namespaces", c"256"),
-    (c"/proc/sys/user/max_pid_namespaces", c"1024"),
-    (c"/proc/sys/user/max_user_namespaces", c"256"),
-    (c"/proc/sys/user/max_uts_namespaces", c"1024"),
+    (c"/proc/sys/user/max_cgroup_namespaces", c"256"),
+    (c"/proc/sys/user/max_ipc_namespaces", c"256"),
+    (c"/proc/sys/user/max_mnt_namespaces", c"512"),
+    (c"/proc/sys/user/max_net_namespaces", c"48"),
+    (c"/proc/sys/user/max_pid_namespaces", c"256"),
+    (c"/proc/sys/user/max_time_namespaces", c"64"),
+    (c"/proc/sys/user/max_user_namespaces", c"64"),
+    (c"/proc/sys/user/max_uts_namespaces", c"256"),
 ];
 
 /// Both namespaces, by descriptors.
@@ -43,22 +51,29 @@ const LIMITS: [(&CStr, &CStr); 9] = [
 pub struct Ward {
     pub(crate) user: OwnedFd,
     pub(crate) anteroom: OwnedFd,
+    /// What each sandbox's user namespace is made with.
+    pub(crate) share: Counted,
 }
 
 impl Ward {
-    /// Makes both. `scratch` is an existing directory, which is left as it was.
-    pub fn open(scratch: &Path) -> Result<Self, RuntimeError> {
-        let holder = Holder::start(libc::CLONE_NEWUSER).step("creation of the ward")?;
-        for file in ["uid_map", "gid_map"] {
-            // All ids but the last, which is none.
-            fs::write(holder.path(file), format!("0 0 {}", u32::MAX)).step("map of the ward's ids")?;
-        }
+    /// Makes both. `scratch` is an existing directory, which is left as it was; `creator` is a user of the host that nobody
+    /// else is.
+    pub fn open(scratch: &Path, creator: u32) -> Result<Self, RuntimeError> {
+        // All ids but the last, which is none.
+        const MAP: &CStr = c"0 0 4294967295";
+        let wanted = UserNamespace { parent: None, creator, map: MAP, limits: counted::ALL, beside: 0 };
+        let (holder, granted) = wanted.make()?;
         let user = holder.namespace("user")?;
         limit(&user)?;
         // Mount namespaces are entered by threads, one by one.
         let anteroom = std::thread::scope(|scope| scope.spawn(|| anteroom(scratch)).join());
         let anteroom = anteroom.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).step("mounts of the ward")?;
-        Ok(Self { user, anteroom })
+        Ok(Self { user, anteroom, share: counted::share(granted) })
+    }
+
+    /// Whether every sandbox has a share of its own of what the kernel counts per user, or a few could take all.
+    pub fn shares_suffice(&self) -> bool {
+        self.share == counted::share(counted::ALL)
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use rustix::thread::CapabilitySet;
 use sebring_runtime::RuntimeError;
 use sebring_runtime::cgroup::{self, Controller, Version};
-use sebring_runtime::namespaces::{IdRange, Namespaces};
+use sebring_runtime::namespaces::{IdRange, Namespaces, RANGE_LENGTH};
 use sebring_runtime::ward::Ward;
 
 use super::{Finding, chain};
@@ -32,7 +32,7 @@ pub(super) fn look(root: bool) -> Vec<Finding> {
     findings.extend(cgroups());
     findings.extend([namespace_limits(), isolation(), kvm()]);
     if root {
-        findings.extend([user_namespaces(), nftables()]);
+        findings.extend([user_namespaces(), counted(), nftables()]);
     }
     findings
 }
@@ -134,7 +134,7 @@ fn swap(found: &[(Controller, Version)]) -> Finding {
 
 /// What a server makes once, here for a trial.
 pub(super) fn trial_ward() -> Result<Ward, RuntimeError> {
-    Ward::open(&std::env::temp_dir())
+    Ward::open(&std::env::temp_dir(), TRIAL_IDS.base + RANGE_LENGTH)
 }
 
 fn user_namespaces() -> Finding {
@@ -146,6 +146,21 @@ fn user_namespaces() -> Finding {
             "sysctl -w user.max_user_namespaces=100000, in a kernel with CONFIG_USER_NS; where there is one of these, \
              kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0",
         ),
+    }
+}
+
+/// Whether sandboxes can have message queues and signals of their own.
+fn counted() -> Finding {
+    const NAME: &str = "queues and signals";
+    match trial_ward().map(|ward| ward.shares_suffice()) {
+        Ok(true) => Finding::ok(NAME, "as many for each sandbox as it may have"),
+        Ok(false) => Finding::limited(
+            NAME,
+            "the limits of this process are for all sandboxes together, a quarter for one",
+            "a few sandboxes can leave the others no POSIX message queues, timers, or locked shared memory",
+            "give the server CAP_SYS_RESOURCE, or no limits (LimitMSGQUEUE, LimitSIGPENDING and LimitMEMLOCK=infinity)",
+        ),
+        Err(error) => Finding::limited(NAME, chain(&error), "unknown", "see user namespaces"),
     }
 }
 
