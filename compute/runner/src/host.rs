@@ -82,7 +82,6 @@ impl Host {
             fs::create_dir_all(&dir).map_err(HostError::path(&dir))?;
         }
         raise_descriptor_limit();
-        raise_shared_limits();
         mounts::enter_private_namespace()?;
         if let Err(error) = cgroup::favor_dynamic_modification() {
             tracing::info!(%error, "cgroups can't be tuned for many starts: each may take some milliseconds longer");
@@ -172,21 +171,6 @@ fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         tracing::warn!(%error, ?limit, "the limit on descriptors stays: it may end how many sandboxes can run");
-    }
-}
-
-/// The kernel counts what sandboxes watch by inotify for root, who made their namespaces; its default is meant for one
-/// user. Each sandbox has a limit of its own below these.
-fn raise_shared_limits() {
-    for (name, least) in [("max_user_instances", 1 << 20), ("max_user_watches", 1 << 24)] {
-        let path = Path::new("/proc/sys/fs/inotify").join(name);
-        let raised = fs::read_to_string(&path).and_then(|text| match text.trim().parse::<u64>() {
-            Ok(present) if present < least => fs::write(&path, least.to_string()),
-            _ => Ok(()),
-        });
-        if let Err(error) = raised {
-            tracing::warn!(%error, name, "inotify limit of the host not raised: sandboxes share what there is");
-        }
     }
 }
 

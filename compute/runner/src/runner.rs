@@ -31,6 +31,7 @@ use crate::manifests::Manifests;
 use crate::places::Places;
 use crate::record::{Phase, Record};
 use crate::sandbox::{Ended, Live, Sandbox};
+use crate::settings;
 use crate::slots::{self, Slots};
 use crate::space;
 use crate::spares::Spares;
@@ -85,6 +86,8 @@ impl LocalRunner {
         let sandboxes = host.config.layout.sandboxes();
         let network = Network::start(host.claim, &host.config.network, &sandboxes, &rules, links.clone()).await?;
         point(Point::PolicyInstalled);
+        // After the packet rules, which load what some settings belong to.
+        settings::raise();
         // Of every sandbox that may run, also of those whose records can't be read.
         let in_use: Vec<u16> =
             host.cgroups.list().step("list of cgroups")?.iter().filter_map(|name| cgroup_slot(name)).collect();

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use rustix::thread::CapabilitySet;
+use sebring_runner::HostSetting;
 use sebring_runtime::RuntimeError;
 use sebring_runtime::cgroup::{self, Controller, Version};
 use sebring_runtime::namespaces::{IdRange, Namespaces, RANGE_LENGTH};
@@ -32,7 +33,7 @@ pub(super) fn look(root: bool) -> Vec<Finding> {
     findings.extend(cgroups());
     findings.extend([namespace_limits(), isolation(), kvm()]);
     if root {
-        findings.extend([user_namespaces(), counted(), nftables()]);
+        findings.extend([user_namespaces(), counted(), host_settings(), nftables()]);
     }
     findings
 }
@@ -161,6 +162,31 @@ fn counted() -> Finding {
             "give the server CAP_SYS_RESOURCE, or no limits (LimitMSGQUEUE, LimitSIGPENDING and LimitMEMLOCK=infinity)",
         ),
         Err(error) => Finding::limited(NAME, chain(&error), "unknown", "see user namespaces"),
+    }
+}
+
+/// What a server raises when it starts.
+fn host_settings() -> Finding {
+    const NAME: &str = "host settings";
+    let low = HostSetting::ALL
+        .into_iter()
+        .filter_map(|setting| Some((setting, setting.present().ok()?)))
+        .filter(|(setting, present)| *present < setting.least);
+    let (raised, stuck): (Vec<_>, Vec<_>) = low.partition(|(setting, _)| setting.is_writable());
+    let list = |settings: &[(HostSetting, u64)]| {
+        let lines =
+            settings.iter().map(|(setting, present)| format!("{} {present} (of {})", setting.name, setting.least));
+        lines.collect::<Vec<_>>().join(", ")
+    };
+    match (raised.is_empty(), stuck.is_empty()) {
+        (true, true) => Finding::ok(NAME, "high enough for many sandboxes"),
+        (false, true) => Finding::ok(NAME, format!("a server will raise {}", list(&raised))),
+        (_, false) => Finding::limited(
+            NAME,
+            format!("too low, and read-only: {}", list(&stuck)),
+            "a few sandboxes can have all processes, neighbours or connections that the host has for all",
+            "sysctl -w <name>=<number> on the host",
+        ),
     }
 }
 
