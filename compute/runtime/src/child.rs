@@ -113,6 +113,8 @@ const MASKED_FILES: [&CStr; 7] = [
 ];
 const MASKED_DIRECTORIES: [&CStr; 4] =
     [c"/proc/acpi", c"/proc/scsi", c"/sys/firmware", c"/sys/devices/virtual/powercap"];
+/// The kernel has 3,072 pseudo terminals for all but the host itself.
+const TERMINALS: &CStr = c"256";
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
 const FSCONFIG_SET_FLAG: u32 = 0;
@@ -246,7 +248,8 @@ unsafe fn enter_root(plan: &mut Plan<'_>) {
             check!(plan, MountCgroups, attach(mount, target));
         }
 
-        let terminals = [(c"newinstance", c""), (c"ptmxmode", c"0666"), (c"mode", c"0620"), (c"gid", c"5")];
+        let terminals =
+            [(c"newinstance", c""), (c"ptmxmode", c"0666"), (c"mode", c"0620"), (c"gid", c"5"), (c"max", TERMINALS)];
         let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC) as u32;
         let terminals =
             check!(plan, MountTerminals, new_filesystem(&mut plan.scratch, 2, c"devpts", &terminals, attributes));
