@@ -61,7 +61,8 @@ impl Linker {
         sysctl("ipv6/conf/all/disable_ipv6", "1");
         // Any user of the sandbox may serve on port 80 and send a ping.
         sysctl("ipv4/ip_unprivileged_port_start", "0");
-        sysctl("ipv4/ping_group_range", "0 65535");
+        // In ids of the host, as all that this thread writes.
+        sysctl("ipv4/ping_group_range", "0 2147483647");
         let socket = Socket::open().step("netlink socket in the sandbox")?;
         let mut batch = Batch::default();
         batch.add_veth(&address.interface, address.mtu, &Peer { name: "eth0", index: ETH0, namespace });
