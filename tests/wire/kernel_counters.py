@@ -140,9 +140,14 @@ def options():
 
 def others():
     context = ctypes.c_ulong()
-    asynchronous = libc.syscall(206, 1, ctypes.byref(context)) if os.uname().machine == "x86_64" else None
+    asynchronous = libc.syscall({"x86_64": 206, "aarch64": 0}[os.uname().machine], 1, ctypes.byref(context))
+    asynchronous = name(ctypes.get_errno()) if asynchronous else "ok"
+    instruction = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000))
+    program = ctypes.create_string_buffer(struct.pack("HP", 1, ctypes.addressof(instruction)))
+    filtered = libc.prctl(22, 2, program, 0, 0)
     return {
-        "io_setup": name(ctypes.get_errno()) if asynchronous else "ok",
+        "filter of calls": name(ctypes.get_errno()) if filtered else "ok",
+        "io_setup": asynchronous,
         "huge pages": attempt(mmap.mmap, -1, 2 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000),
         "huge file": attempt(os.memfd_create, "huge", 4),
         "file": attempt(os.memfd_create, "small", 1),

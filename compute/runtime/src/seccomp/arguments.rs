@@ -67,6 +67,33 @@ pub(super) const STRICT: &[(i64, Rule)] = &[
             otherwise: &ALLOW,
         },
     ),
+    // Filters of programs' own, by either call: see SOCKET_OPTIONS. Containers and browsers need them, and *system* has them.
+    (
+        libc::SYS_seccomp,
+        Rule::Match {
+            argument: 0,
+            mask: WHOLE,
+            cases: &[(&[libc::SECCOMP_SET_MODE_FILTER], refuse(EINVAL))],
+            otherwise: &ALLOW,
+        },
+    ),
+    (
+        libc::SYS_prctl,
+        Rule::Match {
+            argument: 0,
+            mask: WHOLE,
+            cases: &[(
+                &[libc::PR_SET_SECCOMP as u32],
+                Rule::Match {
+                    argument: 1,
+                    mask: WHOLE,
+                    cases: &[(&[libc::SECCOMP_MODE_FILTER], refuse(EINVAL))],
+                    otherwise: &ALLOW,
+                },
+            )],
+            otherwise: &ALLOW,
+        },
+    ),
 ];
 
 pub(super) const SYSTEM: &[(i64, Rule)] = &[

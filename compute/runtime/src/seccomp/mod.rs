@@ -348,6 +348,20 @@ mod tests {
     }
 
     #[test]
+    fn filters_of_programs_are_for_system() {
+        let refused = Refuse(libc::EINVAL);
+        check(libc::SYS_seccomp, &[1, 0], refused, Allow);
+        for operation in [0, 2, 3] {
+            check(libc::SYS_seccomp, &[operation, 0], Allow, Allow);
+        }
+        check(libc::SYS_prctl, &[libc::PR_SET_SECCOMP.into(), 2], refused, Allow);
+        check(libc::SYS_prctl, &[libc::PR_SET_SECCOMP.into(), 1], Allow, Allow);
+        for option in [libc::PR_GET_SECCOMP, libc::PR_SET_NAME, libc::PR_SET_NO_NEW_PRIVS] {
+            check(libc::SYS_prctl, &[option.into(), 2], Allow, Allow);
+        }
+    }
+
+    #[test]
     fn another_architecture_has_no_calls() {
         for (filter, _) in both() {
             assert_eq!(verdict(&filter, 0x4000_0003, 1, &[0; 6]), Refuse(libc::ENOSYS).code());
