@@ -16,7 +16,7 @@ ADVICE = (
 )
 # Mounts that come from outside: what the source has of them stays with it, a restored sandbox gets its own.
 EXTERNAL = {
-    "/.sbx/ctl": "control", "/.sbx/bin/agent": "agent", "/dev": "devices", "/sys/fs/cgroup": "view",
+    "/.sbx": "files", "/.sbx/ctl": "control", "/.sbx/bin/agent": "agent", "/dev": "devices", "/sys/fs/cgroup": "view",
     "/sys/fs/cgroup/limits": "limits", **{f"/sys/fs/cgroup/{name}": f"group-{name}" for name in LIMITS},
 }  # fmt: skip
 COMMON = ("--manage-cgroups=ignore", "--tcp-close", "--empty-ns", "net", "-v2")

@@ -85,6 +85,7 @@ class Restored:
         criu.with_ids(self.checkpoint.directory / "images", place / "images", self.base)
         # As the runtime shows them (compute/runtime/src/launch.rs).
         shown = {
+            "files": (source.files, READ_ONLY_DATA),
             "control": (place / "control", "nosuid,nodev,noexec"),
             "agent": (place / "agent", "ro,nosuid,nodev"),
             "devices": (source.devices, "ro,nosuid,noexec"),

@@ -87,7 +87,8 @@ class Source:
         # The agent's program on the host, which must stay as long as there are images of it.
         inside = os.stat(f"/proc/{self.pid}/root/.sbx/bin/agent")
         self.agent = next(p for p in self.data_dir.glob("agents/*/sebring-agent") if os.path.samestat(p.stat(), inside))
-        # The shared view of cgroups and the shared device nodes, which the server alone has mounted.
+        # What the server alone has mounted: places for the agent's files, the view of cgroups and the device nodes.
+        self.files = self.data_dir / "mounts" / "agent"
         self.view = self.data_dir / "mounts" / "cgroup"
         devices = os.stat(f"/proc/{self.pid}/root/dev").st_dev
         templates = Path(f"{self.server_root}{self.data_dir}/mounts")

@@ -118,7 +118,7 @@ impl Boot<'_> {
             namespaces: &self.slot.namespaces,
             cgroup,
             root: overlay.root.as_fd(),
-            agent: &self.host.agent,
+            agent_files: &self.host.agent_files,
             control_dir: &control_dir,
             cgroup_view: self.host.cgroup_view.as_deref().map(|shared| [shared, &own_view]),
             shared_memory: u64::from(self.spec.resources.memory) * GIB / 2,

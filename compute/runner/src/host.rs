@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sebring_fault::{Point, point};
 use sebring_images::SnapshotStore;
 use sebring_network::{Claim, NetworkError, Subnet};
+use sebring_runtime::agent_files::AgentFiles;
 use sebring_runtime::cgroup::{self, Cgroups};
 use sebring_runtime::closer::Closer;
 use sebring_runtime::disk::Disks;
@@ -64,8 +65,8 @@ pub struct Host {
     pub(crate) closer: Closer,
     pub(crate) snapshots: SnapshotStore,
     pub(crate) trust: Option<Trust>,
-    /// The program that new sandboxes run as pid 1.
-    pub(crate) agent: PathBuf,
+    /// With the program that new sandboxes run as pid 1.
+    pub(crate) agent_files: AgentFiles,
     _lock: File,
 }
 
@@ -108,6 +109,8 @@ impl Host {
         let ward = Arc::new(Ward::open(&mount_point("anteroom")?, slots::creator_of_the_ward(claim))?);
         let system = Profile::system(&mount_point("dev-system")?)?;
         let strict = Profile::strict(&mount_point("dev-strict")?)?;
+        let program = install_agent(&config.layout.agents(), agent)?;
+        let agent_files = AgentFiles::mount(&mount_point("agent")?, &program)?;
         link::add_gateway(claim.subnet.gateway())?;
         let trust = match &config.ca_bundle {
             Some(bundle) => {
@@ -131,7 +134,7 @@ impl Host {
             closer: Closer::start().step("thread that closes descriptors")?,
             snapshots,
             trust,
-            agent: install_agent(&config.layout.agents(), agent)?,
+            agent_files,
             _lock: lock,
             config,
         };
@@ -224,7 +227,7 @@ pub(crate) fn agent_name(program: &[u8]) -> String {
 }
 
 /// Each version of the program stays under its own name, because a sandbox refers to exactly that file. Only root of the
-/// host may read it: that is what keeps running agents from root inside (`Launch::agent`).
+/// host may read it: that is what keeps running agents from root inside (`AgentFiles::mount`).
 fn install_agent(agents: &Path, program: &[u8]) -> Result<PathBuf, HostError> {
     let path = agents.join(agent_name(program)).join(AGENT);
     let install = || {

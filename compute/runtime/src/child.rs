@@ -8,6 +8,7 @@ use std::ptr::null;
 
 use libc::{c_long, c_ulong};
 
+use crate::agent_files::FileId;
 use crate::clone;
 use crate::namespaces::SECBIT_NO_SETUID_FIXUP;
 use crate::profile::Rules;
@@ -30,10 +31,13 @@ pub(crate) struct Plan<'a> {
     /// Detached mounts.
     pub root: c_int,
     pub devices: c_int,
-    pub agent: c_int,
+    /// With the agent's program on it.
+    pub agent_files: c_int,
     pub control: c_int,
     /// Detached mounts that are shown at and below `/sys/fs/cgroup`; none for the sandbox's own part of the v2 tree.
     pub cgroup_view: &'a [(c_int, &'a CStr)],
+    /// What is executed as the agent, and nothing else.
+    pub program: FileId,
     pub handshake: c_int,
     pub hostname: &'a CStr,
     pub shared_memory: &'a CStr,
@@ -55,11 +59,11 @@ pub(crate) enum Step {
     EnterNetNamespace,
     BecomeRoot,
     BuildRoot,
+    MountSys,
     EnterUserNamespace,
     CloneAgent,
     AttachRoot,
     MountProc,
-    MountSys,
     MountCgroups,
     MountTerminals,
     MountSharedMemory,
@@ -81,11 +85,11 @@ impl Step {
             Self::EnterNetNamespace => "entry into the network namespace",
             Self::BecomeRoot => "change to root of the sandbox",
             Self::BuildRoot => "mounts that stay",
+            Self::MountSys => "mount of /sys",
             Self::EnterUserNamespace => "entry into the user namespace",
             Self::CloneAgent => "creation of the namespaces",
             Self::AttachRoot => "attachment of the root file system",
             Self::MountProc => "mount of /proc",
-            Self::MountSys => "mount of /sys",
             Self::MountCgroups => "mount of /sys/fs/cgroup",
             Self::MountTerminals => "mount of /dev/pts",
             Self::MountSharedMemory => "mount of /dev/shm",
@@ -101,8 +105,12 @@ impl Step {
     }
 }
 
-/// Files hidden behind `/dev/null`, directories behind an empty one. Absent ones are fine.
-const MASKED_FILES: [&CStr; 7] = [
+/// Files hidden behind `/dev/null`, directories behind an empty one: what is the host's, and what tells of the disks of other
+/// sandboxes. Absent ones are fine.
+const MASKED_FILES: [&CStr; 10] = [
+    c"/proc/cmdline",
+    c"/proc/diskstats",
+    c"/proc/partitions",
     c"/proc/kcore",
     c"/proc/keys",
     c"/proc/key-users",
@@ -111,16 +119,32 @@ const MASKED_FILES: [&CStr; 7] = [
     c"/proc/sched_debug",
     c"/proc/kmsg",
 ];
-const MASKED_DIRECTORIES: [&CStr; 4] =
-    [c"/proc/acpi", c"/proc/scsi", c"/sys/firmware", c"/sys/devices/virtual/powercap"];
+const MASKED_DIRECTORIES: [&CStr; 13] = [
+    c"/proc/acpi",
+    c"/proc/scsi",
+    c"/sys/firmware",
+    c"/sys/devices/virtual/powercap",
+    c"/sys/block",
+    c"/sys/class/block",
+    c"/sys/dev/block",
+    c"/sys/devices/virtual/block",
+    c"/sys/class/bdi",
+    c"/sys/devices/virtual/bdi",
+    c"/sys/fs/btrfs",
+    c"/sys/fs/ext4",
+    c"/sys/fs/xfs",
+];
 /// The kernel has 3,072 pseudo terminals for all but the host itself.
 const TERMINALS: &CStr = c"256";
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
-const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x04;
+const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
 const CLONE_NEWCGROUP: u64 = 0x0200_0000;
+const SECURE: u32 = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC) as u32;
+const READ_ONLY: u32 = SECURE | libc::MOUNT_ATTR_RDONLY as u32;
 
 macro_rules! check {
     ($plan:expr, $step:ident, $call:expr) => {{
@@ -185,18 +209,29 @@ pub(crate) unsafe extern "C" fn usher(context: *mut c_void) -> ! {
 }
 
 /// Attaches all that root inside may not detach or change: the root file system, which stays without devices; the
-/// shared device nodes and the agent's program, which stay read-only; the control directory. The working directory
-/// becomes the root that was built.
+/// shared device nodes, the agent's files and `/sys`, which stay read-only; the control directory and the view of the
+/// cgroups. The working directory becomes the root that was built.
 unsafe fn build_root(plan: &mut Plan<'_>) {
     // SAFETY: as for `usher`.
     unsafe {
         check!(plan, BuildRoot, attach(plan.root, ATTACH_POINT));
         check!(plan, BuildRoot, libc::chdir(ATTACH_POINT.as_ptr()));
-        for (mount, parent, name) in
-            [(plan.devices, c".", c"dev"), (plan.control, c".sbx", c"ctl"), (plan.agent, c".sbx/bin", c"agent")]
-        {
-            check!(plan, BuildRoot, attach_within(&mut plan.scratch[SCRATCH - 1], mount, parent, name));
+        for (mount, name) in [(plan.devices, c"dev"), (plan.agent_files, c".sbx")] {
+            check!(plan, BuildRoot, attach_in_root(&mut plan.scratch[SCRATCH - 1], mount, name));
         }
+        check!(plan, BuildRoot, attach(plan.control, c".sbx/ctl"));
+
+        let sys = check!(plan, MountSys, new_filesystem(&mut plan.scratch, 1, c"sysfs", &[], READ_ONLY));
+        check!(plan, MountSys, attach_in_root(&mut plan.scratch[SCRATCH - 1], sys, c"sys"));
+        for &(mount, target) in plan.cgroup_view {
+            check!(plan, MountCgroups, attach(mount, target));
+        }
+        if plan.rules.nesting {
+            // Where the one in sight is read-only a new one must be as well. More of these stands at `mask_paths`.
+            let sys = check!(plan, MountSys, new_filesystem(&mut plan.scratch, 2, c"sysfs", &[], SECURE));
+            check!(plan, MountSys, attach(sys, c"dev/.nest/sys"));
+        }
+        close_scratch(plan);
     }
 }
 
@@ -225,27 +260,19 @@ unsafe fn enter_root(plan: &mut Plan<'_>) {
         plan.scratch[5] = tree;
         check!(plan, AttachRoot, attach(tree, ATTACH_POINT));
         check!(plan, AttachRoot, libc::chdir(ATTACH_POINT.as_ptr()));
-        let secure = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC) as u32;
-        // The kernel allows these two only while others of their kind are in sight: the anteroom's.
-        let proc = check!(plan, MountProc, new_filesystem(&mut plan.scratch, 0, c"proc", &[], secure));
-        let read_only = secure | libc::MOUNT_ATTR_RDONLY as u32;
-        let sys = check!(plan, MountSys, new_filesystem(&mut plan.scratch, 1, c"sysfs", &[], read_only));
+        // The kernel allows it only while another of its kind is in sight: the anteroom's.
+        let proc = check!(plan, MountProc, new_filesystem(&mut plan.scratch, 0, c"proc", &[], SECURE));
         check!(plan, PivotRoot, libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()));
         check!(plan, PivotRoot, libc::umount2(c".".as_ptr(), libc::MNT_DETACH));
         check!(plan, PivotRoot, libc::chdir(c"/".as_ptr()));
         // From here on no path can lead to the host.
-        for (mount, name) in [(proc, c"proc"), (sys, c"sys")] {
-            check!(plan, AttachMounts, attach_within(&mut plan.scratch[SCRATCH - 1], mount, c".", name));
-        }
+        check!(plan, AttachMounts, attach_in_root(&mut plan.scratch[SCRATCH - 1], proc, c"proc"));
 
         if plan.cgroup_view.is_empty() {
             // With nesting root inside owns its own group (`Cgroup::give_to`).
-            let attributes = if plan.rules.nesting { secure } else { read_only };
+            let attributes = if plan.rules.nesting { SECURE } else { READ_ONLY };
             let tree = check!(plan, MountCgroups, new_filesystem(&mut plan.scratch, 4, c"cgroup2", &[], attributes));
             check!(plan, MountCgroups, attach(tree, c"/sys/fs/cgroup"));
-        }
-        for &(mount, target) in plan.cgroup_view {
-            check!(plan, MountCgroups, attach(mount, target));
         }
 
         let terminals =
@@ -268,22 +295,20 @@ unsafe fn enter_root(plan: &mut Plan<'_>) {
 unsafe fn mask_paths(plan: &mut Plan<'_>) {
     // SAFETY: as for `usher`.
     unsafe {
-        libc::mkdir(c"/.sbx/empty".as_ptr(), 0o555);
         if plan.rules.nesting {
             // A user namespace inside gets the masks as locked mounts, and the kernel allows no new /proc or /sys where
-            // only such that are covered in part are in sight. These are whole; nobody can reach them.
+            // only such that are covered in part are in sight. This one is whole, and so is the /sys beside it; nobody can
+            // reach them.
             check!(plan, MaskPaths, bind(c"/proc", c"/dev/.nest/proc", 0));
-            // Writable, for where the one in sight is read-only a new one must be as well.
-            check!(plan, MaskPaths, bind(c"/sys", c"/dev/.nest/sys", libc::MS_NOSUID));
-            check!(plan, MaskPaths, bind(c"/.sbx/empty", c"/dev/.nest", libc::MS_RDONLY));
+            check!(plan, MaskPaths, bind(c"/.sbx/empty", c"/dev/.nest", 0));
         }
-        for path in MASKED_FILES {
+        for path in MASKED_FILES.into_iter().filter(|path| is_present(path)) {
             check!(plan, MaskPaths, bind(c"/dev/null", path, 0));
         }
-        for path in MASKED_DIRECTORIES {
-            check!(plan, MaskPaths, bind(c"/.sbx/empty", path, libc::MS_RDONLY));
+        for path in MASKED_DIRECTORIES.into_iter().filter(|path| is_present(path)) {
+            check!(plan, MaskPaths, bind(c"/.sbx/empty", path, 0));
         }
-        for path in plan.rules.read_only {
+        for path in plan.rules.read_only.iter().filter(|path| is_present(path)) {
             check!(plan, MaskPaths, bind(path, path, libc::MS_RDONLY));
         }
     }
@@ -353,7 +378,18 @@ unsafe fn execute(plan: &mut Plan<'_>) -> ! {
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         let arguments: [*const c_char; 2] = [c"sebring-agent".as_ptr(), null()];
         let environment: [*const c_char; 1] = [null()];
-        libc::execve(c"/.sbx/bin/agent".as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        let mut how: libc::open_how = std::mem::zeroed();
+        how.flags = (libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) as u64;
+        how.resolve = libc::RESOLVE_NO_SYMLINKS;
+        let program = check!(plan, ExecuteAgent, open_at(c"/.sbx/bin/agent", &how));
+        let mut found: libc::stat = std::mem::zeroed();
+        check!(plan, ExecuteAgent, libc::fstat(program, &raw mut found));
+        if (FileId { device: found.st_dev, inode: found.st_ino }) != plan.program {
+            *libc::__errno_location() = libc::ESTALE;
+            fail(plan, Step::ExecuteAgent);
+        }
+        let flags = libc::AT_EMPTY_PATH;
+        libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), arguments.as_ptr(), environment.as_ptr(), flags);
         fail(plan, Step::ExecuteAgent)
     }
 }
@@ -417,32 +453,29 @@ unsafe fn configure(context: c_int, options: &[(&CStr, &CStr)], attributes: u32)
 
 unsafe fn attach(mount: c_int, target: &CStr) -> c_long {
     // SAFETY: as for `usher`.
-    unsafe { attach_at(mount, libc::AT_FDCWD, target) }
+    unsafe { move_mount(mount, libc::AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) }
 }
 
-unsafe fn attach_at(mount: c_int, dir: c_int, target: &CStr) -> c_long {
+unsafe fn move_mount(mount: c_int, dir: c_int, target: &CStr, flags: u32) -> c_long {
     // SAFETY: as for `usher`.
-    unsafe { libc::syscall(libc::SYS_move_mount, mount, c"".as_ptr(), dir, target.as_ptr(), MOVE_MOUNT_F_EMPTY_PATH) }
+    unsafe { libc::syscall(libc::SYS_move_mount, mount, c"".as_ptr(), dir, target.as_ptr(), flags) }
 }
 
-/// Attaches a mount at `parent/name` below the working directory, which may be of another's making: links on the way end
-/// within it, and where the name itself is one the kernel refuses. A directory that was removed is made again.
-unsafe fn attach_within(place: &mut c_int, mount: c_int, parent: &CStr, name: &CStr) -> c_long {
+unsafe fn open_at(path: &CStr, how: &libc::open_how) -> c_long {
     // SAFETY: as for `usher`; the structure is that of openat2(2).
+    unsafe { libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), &raw const *how, size_of_val(how)) }
+}
+
+/// Attaches a mount at a name in the working directory, the root of a file system that a sandbox may have written.
+unsafe fn attach_in_root(place: &mut c_int, mount: c_int, name: &CStr) -> c_long {
+    // SAFETY: as for `usher`.
     unsafe {
-        let mut how: libc::open_how = std::mem::zeroed();
-        how.flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64;
-        how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
-        let size = size_of_val(&how);
-        let dir = libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, parent.as_ptr(), &raw const how, size);
+        let dir = mount_point(name);
         if dir < 0 {
             return dir;
         }
         *place = dir as c_int;
-        let mut attached = attach_at(mount, *place, name);
-        if attached < 0 && libc::mkdirat(*place, name.as_ptr(), 0o755) == 0 {
-            attached = attach_at(mount, *place, name);
-        }
+        let attached = move_mount(mount, *place, c"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
         if attached == 0 {
             libc::close(*place);
             *place = -1;
@@ -451,13 +484,42 @@ unsafe fn attach_within(place: &mut c_int, mount: c_int, parent: &CStr, name: &C
     }
 }
 
-/// Shows `source` at `target`; a target that the kernel does not have is no error.
+/// Opens the directory of that name. What else may be there, a link above all, is not followed but removed; where there is
+/// nothing a directory is made.
+unsafe fn mount_point(name: &CStr) -> c_long {
+    // SAFETY: as for `usher`.
+    unsafe {
+        let mut how: libc::open_how = std::mem::zeroed();
+        how.flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC) as u64;
+        how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_SYMLINKS;
+        let found = open_at(name, &how);
+        if found >= 0 {
+            return found;
+        }
+        let removed = match *libc::__errno_location() {
+            libc::ENOENT => 0,
+            libc::ENOTDIR | libc::ELOOP => libc::unlinkat(libc::AT_FDCWD, name.as_ptr(), 0),
+            _ => -1,
+        };
+        if removed < 0 || libc::mkdirat(libc::AT_FDCWD, name.as_ptr(), 0o755) < 0 {
+            return -1;
+        }
+        open_at(name, &how)
+    }
+}
+
+/// Whether this kernel has the path. When in doubt it has, so that what is to hide it fails.
+fn is_present(path: &CStr) -> bool {
+    // SAFETY: as for `usher`.
+    unsafe { libc::access(path.as_ptr(), libc::F_OK) == 0 || *libc::__errno_location() != libc::ENOENT }
+}
+
+/// Shows `source` at `target`, with the flags of the mount that it is in unless others are given.
 unsafe fn bind(source: &CStr, target: &CStr, flags: c_ulong) -> c_int {
     // SAFETY: as for `usher`.
     unsafe {
         if libc::mount(source.as_ptr(), target.as_ptr(), null(), libc::MS_BIND, null()) < 0 {
-            let errno = *libc::__errno_location();
-            return if errno == libc::ENOENT { 0 } else { -1 };
+            return -1;
         }
         if flags == 0 {
             return 0;

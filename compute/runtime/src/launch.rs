@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use crate::agent_files::AgentFiles;
 use crate::cgroup::Cgroup;
 use crate::child::{self, Plan};
 use crate::clone::{self, CLONE_INTO_CGROUP, SignalsBlocked};
@@ -37,9 +38,7 @@ pub struct Launch<'a> {
     pub cgroup: &'a Cgroup,
     /// A detached mount of the root file system; it is attached inside.
     pub root: BorrowedFd<'a>,
-    /// The agent's program: shown inside as a read-only file. If only the host's root may read it, the kernel keeps a running
-    /// agent from everybody inside, whatever their capabilities there (`would_dump` in fs/exec.c).
-    pub agent: &'a Path,
+    pub agent_files: &'a AgentFiles,
     /// The sandbox's control directory on the host, where the agent binds its socket.
     pub control_dir: &'a Path,
     /// Where cgroup v1 manages some limits: what all sandboxes see at `/sys/fs/cgroup`, and this one's own part of it.
@@ -80,8 +79,7 @@ impl Launch<'_> {
 
     fn spawn(&self, handshake: BorrowedFd<'_>) -> Result<(Process, Usher), RuntimeError> {
         let devices = mounts::clone_tree(self.profile.devices.path())?;
-        let agent = mounts::clone_tree(self.agent)?;
-        mounts::restrict(agent.as_fd(), Attributes::PROGRAM).step("read-only mount of the agent")?;
+        let agent_files = mounts::clone_trees(self.agent_files.path())?;
         let control = mounts::clone_tree(self.control_dir)?;
         mounts::restrict(control.as_fd(), Attributes::DATA).step("mount of the control directory")?;
         let view = self.cgroup_view.map(|view| self.cgroup_mounts(view)).transpose()?.unwrap_or_default();
@@ -103,9 +101,10 @@ impl Launch<'_> {
             rules: self.profile.rules,
             root: self.root.as_raw_fd(),
             devices: devices.as_raw_fd(),
-            agent: agent.as_raw_fd(),
+            agent_files: agent_files.as_raw_fd(),
             control: control.as_raw_fd(),
             cgroup_view: &cgroup_view,
+            program: self.agent_files.program(),
             handshake: handshake.as_raw_fd(),
             hostname: &hostname,
             shared_memory: &shared_memory,
@@ -139,9 +138,9 @@ impl Launch<'_> {
 }
 
 impl Launch<'_> {
-    /// Detached mounts with the paths that they are attached to, in this order.
+    /// Detached mounts with the paths below the root that they are attached to, in this order.
     fn cgroup_mounts(&self, [shared, own]: [&Path; 2]) -> Result<Vec<(CString, OwnedFd)>, RuntimeError> {
-        let shared = (c"/sys/fs/cgroup".to_owned(), shared.to_owned());
+        let shared = (c"sys/fs/cgroup".to_owned(), shared.to_owned());
         [shared]
             .into_iter()
             .chain(self.cgroup.view(own))

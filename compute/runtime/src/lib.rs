@@ -17,6 +17,7 @@
 //!
 //! [`sebring-runner`]: https://docs.rs/sebring-runner
 
+pub mod agent_files;
 pub mod cgroup;
 mod child;
 mod clone;

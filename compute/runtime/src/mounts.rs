@@ -33,6 +33,12 @@ pub fn clone_tree(path: &Path) -> Result<OwnedFd, RuntimeError> {
         .step(format!("clone of the mount at {}", path.display()))
 }
 
+/// A private copy of the mount at `path` and of those below it.
+pub fn clone_trees(path: &Path) -> Result<OwnedFd, RuntimeError> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    rustix::mount::open_tree(CWD, path, flags).step(format!("clone of the mounts at {}", path.display()))
+}
+
 /// Attributes of a mount, as in `mount_setattr(2)`.
 #[derive(Clone, Copy)]
 pub struct Attributes(u64);

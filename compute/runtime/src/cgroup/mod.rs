@@ -222,7 +222,7 @@ impl Cgroup {
         [(view::OWN, own.to_owned())]
             .into_iter()
             .chain(groups)
-            .filter_map(|(label, path)| Some((CString::new(format!("/sys/fs/cgroup/{label}")).ok()?, path)))
+            .filter_map(|(label, path)| Some((CString::new(format!("sys/fs/cgroup/{label}")).ok()?, path)))
             .collect()
     }
 

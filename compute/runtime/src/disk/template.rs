@@ -13,10 +13,7 @@ use super::image;
 use crate::error::{Context, RuntimeError};
 
 /// What every sandbox needs to find in its root: places for its mounts, whatever the image holds.
-pub(super) const MOUNT_POINTS: [&str; 8] =
-    ["u/.sbx", "u/.sbx/bin", "u/.sbx/ctl", "u/.sbx/empty", "u/proc", "u/sys", "u/dev", "u/tmp"];
-/// And this for the file that is mounted on it.
-pub(super) const AGENT: &str = "u/.sbx/bin/agent";
+pub(super) const MOUNT_POINTS: [&str; 5] = ["u/.sbx", "u/proc", "u/sys", "u/dev", "u/tmp"];
 
 /// Makes the directories `u` (upper) and `w` (work) with the mount points in them.
 pub(super) fn populate(dir: &Path) -> io::Result<()> {
@@ -26,8 +23,7 @@ pub(super) fn populate(dir: &Path) -> io::Result<()> {
     for point in MOUNT_POINTS {
         builder.create(dir.join(point))?;
     }
-    std::fs::set_permissions(dir.join("u/tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o1777))?;
-    std::fs::write(dir.join(AGENT), [])
+    std::fs::set_permissions(dir.join("u/tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o1777))
 }
 
 /// A file of the folder of templates.
