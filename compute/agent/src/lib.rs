@@ -94,8 +94,8 @@ impl Begun {
     }
 
     /// The rest of what needs root: files of the image; then the file system ids.
-    fn go_on(self, config: AgentConfig) -> Result<(Agent, Self), SetupError> {
-        let identity = setup::prepare(&config)?;
+    fn go_on(self, mut config: AgentConfig) -> Result<(Agent, Self), SetupError> {
+        let identity = setup::prepare(&mut config)?;
         guest::identity::assume_for_files(&identity)?;
         Ok((Agent::new(config, identity), self))
     }

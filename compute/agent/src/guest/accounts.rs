@@ -3,6 +3,12 @@
 //! Formats: passwd(5), group(5). Lines that do not parse are passed over, as the C library does.
 
 use std::collections::HashMap;
+use std::path::Path;
+
+use super::files;
+
+/// Bytes that are read of each file: some ten thousand accounts.
+const LIMIT: u64 = 1 << 20;
 
 /// One line of `/etc/passwd`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +34,16 @@ struct Group {
 }
 
 impl Accounts {
-    /// What the files say now; a missing file is an empty one.
+    /// What the files say now; a missing file, or one that is none, is an empty one. Lines beyond a length are passed over.
     pub fn read() -> Self {
-        let text = |path| std::fs::read(path).unwrap_or_default();
+        let text = |path| {
+            let mut text = files::read(Path::new(path), LIMIT).unwrap_or_default();
+            if text.len() as u64 == LIMIT {
+                // The last line may have been cut.
+                text.truncate(text.iter().rposition(|byte| *byte == b'\n').unwrap_or(0));
+            }
+            text
+        };
         Self::parse(&String::from_utf8_lossy(&text("/etc/passwd")), &String::from_utf8_lossy(&text("/etc/group")))
     }
 

@@ -2,6 +2,7 @@
 //! ran out.
 
 pub mod accounts;
+pub mod files;
 pub mod identity;
 pub mod limits;
 pub mod memory;

@@ -11,10 +11,15 @@ use std::path::{Path, PathBuf};
 use sebring_types::agent::{AgentConfig, FailureKind};
 
 use super::accounts::Accounts;
+use super::files;
 use super::identity::Identity;
 
 /// Ends the lines of `/etc/hosts` that are ours, so that lines of the sandbox's own survive a restart.
 const HOSTS_MARK: &str = "# sebring";
+/// Ids that a sandbox has. The kernel refuses the whole list of groups for one that it has not.
+const IDS: u32 = 65_536;
+/// A file of more bytes is not one that names hosts, and is left alone.
+const HOSTS_LIMIT: u64 = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -68,7 +73,7 @@ pub fn anticipate() -> Result<(), SetupError> {
 /// Where programs of old look mounts up, such as the helper by which users mount FUSE.
 fn link_mounts() -> Result<(), SetupError> {
     let etc = Path::new("/etc");
-    fs::create_dir_all(etc).map_err(|source| SetupError::write(etc, source))?;
+    files::make_directory(etc).map_err(|source| SetupError::write(etc, source))?;
     let mounts = etc.join("mtab");
     match std::os::unix::fs::symlink("/proc/self/mounts", &mounts) {
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(SetupError::write(&mounts, source)),
@@ -76,14 +81,19 @@ fn link_mounts() -> Result<(), SetupError> {
     }
 }
 
-/// Writes the files of `/etc`, finds the user and makes its directories. Runs as root.
-pub fn prepare(config: &AgentConfig) -> Result<Identity, SetupError> {
-    let identity = find_user(&config.user)?;
+/// Writes the files of `/etc`, finds the user and makes its directories. Runs as root. Where no home can be, it is `/`; where
+/// no work directory can be, it is the home.
+pub fn prepare(config: &mut AgentConfig) -> Result<Identity, SetupError> {
+    let mut identity = find_user(&config.user)?;
     if std::process::id() == 1 {
         write_names(&config.hostname, config.nameserver.as_deref(), config.address.as_deref())?;
-        make_directory(Path::new(&identity.home), &identity)?;
-        if let Some(work_dir) = &config.work_dir {
-            make_directory(Path::new(work_dir), &identity)?;
+        if !make_directory(Path::new(&identity.home), &identity)? {
+            identity.home = "/".to_owned();
+        }
+        if let Some(work_dir) = &config.work_dir
+            && !make_directory(Path::new(work_dir), &identity)?
+        {
+            config.work_dir = None;
         }
     }
     Ok(identity)
@@ -104,18 +114,20 @@ pub fn listen(path: &Path) -> Result<UnixListener, SetupError> {
     bind().map_err(|source| SetupError::Listen { path: path.to_owned(), source })
 }
 
-/// A user without an entry may be given by number: it has group 0 and home `/`, as in the OCI runtimes.
+/// A user without an entry may be given by number: it has group 0 and home `/`, as in the OCI runtimes. Root is one.
 fn find_user(wanted: &str) -> Result<Identity, SetupError> {
     let accounts = Accounts::read();
     if let Some(account) = accounts.find(wanted) {
         let mut groups = accounts.supplementary_groups(&account.name);
-        if !groups.contains(&account.gid) {
-            groups.insert(0, account.gid);
-        }
+        groups.push(account.gid);
+        groups.retain(|group| *group < IDS);
+        groups.sort_unstable();
+        groups.dedup();
         let home = if account.home.starts_with('/') { account.home.clone() } else { "/".to_owned() };
         return Ok(Identity { name: account.name.clone(), uid: account.uid, gid: account.gid, groups, home });
     }
-    match wanted.parse() {
+    let uid = if wanted == "root" { Ok(0) } else { wanted.parse() };
+    match uid {
         Ok(uid) => Ok(Identity { name: wanted.to_owned(), uid, gid: 0, groups: vec![0], home: "/".to_owned() }),
         Err(_) => Err(SetupError::UserNotFound(wanted.to_owned())),
     }
@@ -124,28 +136,20 @@ fn find_user(wanted: &str) -> Result<Identity, SetupError> {
 /// Writes the files that say what the sandbox is called. Runs as root.
 pub fn write_names(hostname: &str, nameserver: Option<&str>, address: Option<&str>) -> Result<(), SetupError> {
     let etc = Path::new("/etc");
-    fs::create_dir_all(etc).map_err(|source| SetupError::write(etc, source))?;
-    write_file(&etc.join("hostname"), &format!("{hostname}\n"))?;
-    let hosts = etc.join("hosts");
-    let present = fs::read_to_string(&hosts).unwrap_or_default();
-    write_file(&hosts, &hosts_text(&present, hostname, address))?;
+    files::make_directory(etc).map_err(|source| SetupError::write(etc, source))?;
+    let write = |name: &str, text: &str| {
+        let path = etc.join(name);
+        files::write(&path, text).map_err(|source| SetupError::write(&path, source))
+    };
+    write("hostname", &format!("{hostname}\n"))?;
+    let present = files::read(&etc.join("hosts"), HOSTS_LIMIT).unwrap_or_default();
+    if (present.len() as u64) < HOSTS_LIMIT {
+        write("hosts", &hosts_text(&String::from_utf8_lossy(&present), hostname, address))?;
+    }
     if let Some(nameserver) = nameserver {
-        write_file(&etc.join("resolv.conf"), &format!("nameserver {nameserver}\n"))?;
+        write("resolv.conf", &format!("nameserver {nameserver}\n"))?;
     }
     Ok(())
-}
-
-/// Replaces a symbolic link, which images of systemd have, by a file; leaves a file alone that says the same.
-fn write_file(path: &Path, text: &str) -> Result<(), SetupError> {
-    let write = || {
-        if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            fs::remove_file(path)?;
-        } else if fs::read(path).is_ok_and(|present| present == text.as_bytes()) {
-            return Ok(());
-        }
-        fs::write(path, text)
-    };
-    write().map_err(|source| SetupError::write(path, source))
 }
 
 fn hosts_text(present: &str, hostname: &str, address: Option<&str>) -> String {
@@ -161,16 +165,17 @@ fn hosts_text(present: &str, hostname: &str, address: Option<&str>) -> String {
     text
 }
 
-/// A missing directory is made with its parents and given to the user; an existing one is left as it is.
-fn make_directory(path: &Path, owner: &Identity) -> Result<(), SetupError> {
-    let make = || {
-        if path.exists() {
-            return Ok(());
-        }
-        fs::create_dir_all(path)?;
-        chown(path, Some(owner.uid), Some(owner.gid))
-    };
-    make().map_err(|source| SetupError::write(path, source))
+/// A missing directory is made with its parents and given to the user; an existing one is left as it is. Answers whether
+/// there is one now: the path may lead through anything.
+fn make_directory(path: &Path, owner: &Identity) -> Result<bool, SetupError> {
+    if path.is_dir() {
+        return Ok(true);
+    }
+    let made = fs::create_dir_all(path).and_then(|()| chown(path, Some(owner.uid), Some(owner.gid)));
+    match made.map_err(|source| SetupError::write(path, source)) {
+        Err(error) if error.kind() == FailureKind::Storage => Err(error),
+        made => Ok(made.is_ok()),
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +195,7 @@ mod tests {
     fn numeric_users_need_no_entry() {
         let identity = find_user("54321").expect("a number is enough");
         assert_eq!((identity.uid, identity.gid, identity.home.as_str()), (54321, 0, "/"));
+        assert_eq!(find_user("root").expect("always there").uid, 0);
         assert!(matches!(find_user("no such user"), Err(SetupError::UserNotFound(_))));
     }
 }
