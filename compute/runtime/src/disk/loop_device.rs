@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Advice;
+use rustix::mount::OpenTreeFlags;
 
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
 const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
@@ -132,6 +133,7 @@ impl LoopDevice {
 }
 
 fn configure(device: &File, file: &File) -> io::Result<()> {
+    let file = nameless(file)?;
     // SAFETY: Config is plain data for which zero is valid.
     let mut config: Config = unsafe { std::mem::zeroed() };
     config.fd = file.as_raw_fd() as u32;
@@ -140,6 +142,14 @@ fn configure(device: &File, file: &File) -> io::Result<()> {
     // SAFETY: config has the layout that the request reads, and lives through the call.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The same file, opened through a mount of its own that is attached nowhere. The kernel shows the path of a device's file to
+/// everybody who sees `/sys`, so to all sandboxes: of this one there is none.
+fn nameless(file: &File) -> io::Result<File> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = rustix::mount::open_tree(file, "", flags)?;
+    File::options().read(true).write(true).open(format!("/proc/self/fd/{}", mount.as_raw_fd()))
 }
 
 fn path(number: u32) -> PathBuf {
