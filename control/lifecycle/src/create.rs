@@ -174,14 +174,29 @@ impl Lifecycle {
     }
 }
 
-/// The name as a host name (RFC 1123 §2.1): lower case, `-` for every other letter; the id when nothing is left.
+/// Bytes of a host name (RFC 1123 §2.1).
+const HOSTNAME_LENGTH: usize = 63;
+
+/// The name as a host name: lower case, `-` for every other letter; the id when nothing is left. One that programs take for
+/// something else gets a word in front.
 fn hostname(name: &str, id: SandboxId) -> String {
     let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
-    let text: String = name.chars().map(letter).take(63).collect();
+    let text: String = name.chars().map(letter).take(HOSTNAME_LENGTH).collect();
     match text.trim_matches('-') {
         "" => id.to_string(),
+        text if is_address(text) => {
+            let text: String = format!("sandbox-{text}").chars().take(HOSTNAME_LENGTH).collect();
+            text.trim_end_matches('-').to_owned()
+        }
         text => text.to_owned(),
     }
+}
+
+/// Whether it is an address to `inet_aton(3)`, which takes one number for all four, or a name that images give to one.
+fn is_address(hostname: &str) -> bool {
+    let (digits, radix) = hostname.strip_prefix("0x").map_or((hostname, 10), |digits| (digits, 16));
+    digits.chars().all(|digit| digit.is_digit(radix))
+        || ["localhost", "ip6-", "broadcasthost"].iter().any(|reserved| hostname.starts_with(reserved))
 }
 
 #[cfg(test)]
@@ -194,5 +209,12 @@ mod tests {
         assert_eq!(hostname("My_Box.1", id), "my-box-1");
         assert_eq!(hostname("___", id), id.to_string());
         assert_eq!(hostname(&"x".repeat(100), id).len(), 63);
+        assert_eq!(hostname("10.0.0.1", id), "10-0-0-1");
+        for name in ["4711", "127", "0x7f", "0X", "017", "-1-", "localhost", "LocalHost.localdomain", "ip6-loopback"] {
+            let given = hostname(name, id);
+            assert!(given.starts_with("sandbox-") && !given.ends_with('-'), "{name}: {given}");
+        }
+        assert_eq!(hostname(&"7".repeat(63), id).len(), 63);
+        assert_eq!(hostname("7up", id), "7up");
     }
 }
