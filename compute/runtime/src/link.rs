@@ -59,6 +59,8 @@ impl Linker {
         let inside = Inside { linker: self };
         // Of all interfaces, also those to come, before one arrives: so none ever gets a link-local address.
         sysctl("ipv6/conf/all/disable_ipv6", "1");
+        // Servers that listen on `localhost` try `::1` first.
+        sysctl("ipv6/conf/lo/disable_ipv6", "0");
         // Any user of the sandbox may serve on port 80 and send a ping.
         sysctl("ipv4/ip_unprivileged_port_start", "0");
         // In ids of the host, as all that this thread writes.
