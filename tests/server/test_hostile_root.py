@@ -35,7 +35,7 @@ for at in evil proc/self/root/evil; do printf '#!/bin/sh\\nexit 0\\n' > $at/bin/
 STATES = {
     "inner-links": (None, "rm -rf .sbx; mkdir .sbx; ln -s /evil/bin .sbx/bin; ln -s /etc .sbx/ctl; ln -s /no .sbx/empty"),
     "inner-files": (None, "rm -rf .sbx; mkdir .sbx; touch .sbx/bin .sbx/ctl; mkfifo .sbx/empty"),
-    "closed-root": (None, "chmod 0 .; chown 1000 ."),
+    "closed-root": ("0", "chmod 0 .; chown 1000 ."),
     "etc-file": ("0", "rm -rf etc; touch etc"),
     "etc-pipe": ("1000", "rm -rf etc; mkfifo etc"),
     "etc-loop": ("root", "rm -rf etc; ln -s etc etc"),
@@ -143,7 +143,7 @@ def test_a_hostile_root_is_started_with_our_agent_and_all_masks(server):
             assert server.client.get(f"/toolbox/{sandbox_id}/files?path=/proc/self").status_code == 200
             if name == "names-shared":
                 assert server.run(sandbox_id, "cat /precious") == "kept\n"
-            if name.startswith("names-") and name != "names-full":
+            if name.startswith("names-") and name not in ("names-full", "names-huge"):
                 assert server.run(sandbox_id, "getent hosts $(hostname) | wc -l") == "1\n"
             if name.startswith("home-"):
                 assert server.run(sandbox_id, "pwd") in ("/\n", "/home/daytona\n")
@@ -171,8 +171,9 @@ def test_what_root_inside_replaces_is_not_used(server):
         umount -l /proc && rmdir /proc && ln -s /evil /proc && echo REPLACED
     ' 2>/dev/null; [ -e /moved ] || echo KEPT""")
     assert "KEPT" in said
-    for _ in range(2):
+    # A program that looks groups up, sudo for one, would wait for the pipe.
+    for last in ("sudo sh -c 'mv /etc/group /etc/group.old; mkfifo /etc/group'", "true"):
         assert server.client.post(f"/api/sandbox/{sandbox_id}/stop").status_code == 200
         pid = start(server, sandbox_id)
         assert is_agent(server, pid) and mounts(pid) == expected
-        server.run(sandbox_id, "sudo sh -c 'mv /etc/group /etc/group.old; mkfifo /etc/group'")
+        server.run(sandbox_id, last)

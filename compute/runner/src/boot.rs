@@ -118,6 +118,7 @@ impl Boot<'_> {
             namespaces: &self.slot.namespaces,
             cgroup,
             root: overlay.root.as_fd(),
+            devices: &self.slot.devices,
             agent_files: &self.host.agent_files,
             control_dir: &control_dir,
             cgroup_view: self.host.cgroup_view.as_deref().map(|shared| [shared, &own_view]),

@@ -107,8 +107,6 @@ impl Host {
             fs::create_dir_all(&dir).map_err(HostError::path(&dir)).map(|()| dir)
         };
         let ward = Arc::new(Ward::open(&mount_point("anteroom")?, slots::creator_of_the_ward(claim))?);
-        let system = Profile::system(&mount_point("dev-system")?)?;
-        let strict = Profile::strict(&mount_point("dev-strict")?)?;
         let program = install_agent(&config.layout.agents(), agent)?;
         let agent_files = AgentFiles::mount(&mount_point("agent")?, &program)?;
         link::add_gateway(claim.subnet.gateway())?;
@@ -129,8 +127,8 @@ impl Host {
             cgroup_view,
             disks,
             ward,
-            system,
-            strict,
+            system: Profile::system(),
+            strict: Profile::strict(),
             closer: Closer::start().step("thread that closes descriptors")?,
             snapshots,
             trust,

@@ -1,4 +1,4 @@
-//! Slots: a range of user ids, an address and the namespaces that carry them, prepared ahead of need.
+//! Slots: a range of user ids, an address, the namespaces that carry them and a `/dev`, prepared ahead of need.
 //!
 //! A slot's number is one of 4,096 of this server's place on the host. Numbers are used in turn, so that one that was given
 //! back rests while the kernel still tears its old network namespace down.
@@ -11,6 +11,7 @@ use std::time::Duration;
 use sebring_fault::{Point, point};
 use sebring_network::Claim;
 use sebring_runtime::RuntimeError;
+use sebring_runtime::device_nodes::DeviceNodes;
 use sebring_runtime::link::{Address, Linker};
 use sebring_runtime::namespaces::{IdRange, Namespaces, RANGE_LENGTH};
 use sebring_runtime::ward::Ward;
@@ -31,6 +32,7 @@ pub(crate) struct Slot {
     pub number: u16,
     pub namespaces: Namespaces,
     pub address: Address,
+    pub devices: DeviceNodes,
 }
 
 /// The numbers that nobody uses.
@@ -174,7 +176,7 @@ impl Refill {
         };
         linker.connect(std::os::fd::AsFd::as_fd(&namespaces.net), &address)?;
         point(Point::SlotConnected);
-        Ok(Slot { number, namespaces, address })
+        Ok(Slot { number, namespaces, address, devices: DeviceNodes::prepare()? })
     }
 
     /// The host is out of something: try again when a slot comes back, or after a while.

@@ -1,8 +1,8 @@
 //! `/.sbx` of all sandboxes: one small read-only tmpfs with the agent's program in it, shared.
 //!
-//! It is attached in the [`ward`](crate::ward), so that neither the program, nor the place of the control directory, nor what
-//! masks are made of is ever looked up in a file system that a sandbox wrote. Nobody but the host's root may list the
-//! directories: what can be opened could be watched and locked, and these are the same in all sandboxes.
+//! It is attached in the [`ward`](crate::ward), so that neither the program nor the place of the control directory is ever
+//! looked up in a file system that a sandbox wrote. Nobody but the host's root may list the directories: what can be opened
+//! could be watched and locked, and these are the same in all sandboxes.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context, RuntimeError};
 use crate::mounts::{self, Attributes};
 
-const DIRECTORIES: [&str; 3] = ["bin", "ctl", "empty"];
+const DIRECTORIES: [&str; 2] = ["bin", "ctl"];
 
 /// The mounted template.
 #[derive(Debug)]

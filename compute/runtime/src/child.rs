@@ -209,7 +209,7 @@ pub(crate) unsafe extern "C" fn usher(context: *mut c_void) -> ! {
 }
 
 /// Attaches all that root inside may not detach or change: the root file system, which stays without devices; the
-/// shared device nodes, the agent's files and `/sys`, which stay read-only; the control directory and the view of the
+/// device nodes, the agent's files and `/sys`, which stay read-only; the control directory and the view of the
 /// cgroups. The working directory becomes the root that was built.
 unsafe fn build_root(plan: &mut Plan<'_>) {
     // SAFETY: as for `usher`.
@@ -300,13 +300,13 @@ unsafe fn mask_paths(plan: &mut Plan<'_>) {
             // only such that are covered in part are in sight. This one is whole, and so is the /sys beside it; nobody can
             // reach them.
             check!(plan, MaskPaths, bind(c"/proc", c"/dev/.nest/proc", 0));
-            check!(plan, MaskPaths, bind(c"/.sbx/empty", c"/dev/.nest", 0));
+            check!(plan, MaskPaths, bind(c"/dev/.empty", c"/dev/.nest", 0));
         }
         for path in MASKED_FILES.into_iter().filter(|path| is_present(path)) {
             check!(plan, MaskPaths, bind(c"/dev/null", path, 0));
         }
         for path in MASKED_DIRECTORIES.into_iter().filter(|path| is_present(path)) {
-            check!(plan, MaskPaths, bind(c"/.sbx/empty", path, 0));
+            check!(plan, MaskPaths, bind(c"/dev/.empty", path, 0));
         }
         for path in plan.rules.read_only.iter().filter(|path| is_present(path)) {
             check!(plan, MaskPaths, bind(path, path, libc::MS_RDONLY));

@@ -21,6 +21,7 @@ use crate::agent_files::AgentFiles;
 use crate::cgroup::Cgroup;
 use crate::child::{self, Plan};
 use crate::clone::{self, CLONE_INTO_CGROUP, SignalsBlocked};
+use crate::device_nodes::DeviceNodes;
 use crate::error::{Context, RuntimeError};
 use crate::mounts::{self, Attributes};
 use crate::namespaces::Namespaces;
@@ -38,6 +39,8 @@ pub struct Launch<'a> {
     pub cgroup: &'a Cgroup,
     /// A detached mount of the root file system; it is attached inside.
     pub root: BorrowedFd<'a>,
+    /// For this start alone.
+    pub devices: &'a DeviceNodes,
     pub agent_files: &'a AgentFiles,
     /// The sandbox's control directory on the host, where the agent binds its socket.
     pub control_dir: &'a Path,
@@ -78,7 +81,7 @@ impl Launch<'_> {
     }
 
     fn spawn(&self, handshake: BorrowedFd<'_>) -> Result<(Process, Usher), RuntimeError> {
-        let devices = mounts::clone_tree(self.profile.devices.path())?;
+        let devices = self.devices.complete(self.profile.rules.devices)?;
         let agent_files = mounts::clone_trees(self.agent_files.path())?;
         let control = mounts::clone_tree(self.control_dir)?;
         mounts::restrict(control.as_fd(), Attributes::DATA).step("mount of the control directory")?;
@@ -100,7 +103,7 @@ impl Launch<'_> {
             root_id: self.namespaces.ids.base,
             rules: self.profile.rules,
             root: self.root.as_raw_fd(),
-            devices: devices.as_raw_fd(),
+            devices,
             agent_files: agent_files.as_raw_fd(),
             control: control.as_raw_fd(),
             cgroup_view: &cgroup_view,

@@ -1,17 +1,14 @@
 //! The two ways in which a sandbox can be confined. They differ in these values and in nothing else.
 
 use std::ffi::CStr;
-use std::path::Path;
 
-use crate::device_nodes::{DeviceNodes, NODES, SYSTEM_NODES};
-use crate::error::RuntimeError;
+use crate::device_nodes::{Node, SYSTEM_NODES};
 use crate::seccomp::Filter;
 
-/// A profile made ready for this host.
+/// A profile made ready to be used.
 #[derive(Debug)]
 pub struct Profile {
     pub(crate) filter: Filter,
-    pub(crate) devices: DeviceNodes,
     pub(crate) rules: Rules,
 }
 
@@ -20,6 +17,8 @@ pub struct Profile {
 pub(crate) struct Rules {
     /// Capabilities that root inside has over its own namespaces; all when absent.
     pub capabilities: Option<u64>,
+    /// Device nodes beside those that every sandbox has.
+    pub devices: &'static [Node],
     /// Paths of the kernel that are made read-only.
     pub read_only: &'static [&'static CStr],
     /// Whether containers can run inside, in user namespaces of their own too.
@@ -51,24 +50,22 @@ impl Profile {
     }
 
     /// Root inside is an administrator of its own namespaces: it mounts FUSE, overlay, tmpfs and the like, sets up its
-    /// network and packet filter, and runs containers. `devices` is an existing directory.
+    /// network and packet filter, and runs containers.
     ///
     /// `/proc/sys` is not read-only: its owner, the host's root, is nobody inside, and what belongs to the sandbox's own
     /// namespaces (`net`, for the most part) is what containers have to set.
-    pub fn system(devices: &Path) -> Result<Self, RuntimeError> {
-        Ok(Self {
+    pub fn system() -> Self {
+        Self {
             filter: Filter::system(),
-            devices: DeviceNodes::mount(devices, &[&NODES, &SYSTEM_NODES])?,
-            rules: Rules { capabilities: None, read_only: &READ_ONLY[..4], nesting: true },
-        })
+            rules: Rules { capabilities: None, devices: &SYSTEM_NODES, read_only: &READ_ONLY[..4], nesting: true },
+        }
     }
 
     /// Root inside administers users, packages and files, nothing of the kernel: no mounts, no namespaces.
-    pub fn strict(devices: &Path) -> Result<Self, RuntimeError> {
-        Ok(Self {
+    pub fn strict() -> Self {
+        Self {
             filter: Filter::strict(),
-            devices: DeviceNodes::mount(devices, &[&NODES])?,
-            rules: Rules { capabilities: Some(CAPABILITIES), read_only: &READ_ONLY, nesting: false },
-        })
+            rules: Rules { capabilities: Some(CAPABILITIES), devices: &[], read_only: &READ_ONLY, nesting: false },
+        }
     }
 }
