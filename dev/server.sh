@@ -71,6 +71,8 @@ stop_server() {
         # It holds this lock to its end.
         flock --timeout 60 "$dir/lock" true ||
             die "the server (process $pid) did not end within 60 s; log: $dir/logs/server.log"
+        # What it had open after the lock is closed after it.
+        timeout 60 tail --pid="$pid" -s 0.02 -f /dev/null
     fi
     rm -f "$dir/server.env"
     [ -n "$pid" ]
