@@ -154,5 +154,16 @@ def test_any_user_sends_a_ping(boxes):
     assert run(one, f'id -u; python3 -c "{ping}"')["result"].split() == ["1000", "b'ping'"]
 
 
-def test_largest_pid_of_the_host():
-    assert int(Path("/proc/sys/kernel/pid_max").read_text()) >= 1 << 22
+@pytest.mark.parametrize(
+    ("setting", "least"),
+    [
+        ("kernel/pid_max", 1 << 22),
+        ("kernel/threads-max", 1 << 22),
+        ("fs/file-max", 1 << 40),
+        ("net/ipv4/neigh/default/gc_thresh3", 1 << 16),
+        ("net/netfilter/nf_conntrack_max", 1 << 18),
+    ],
+)
+def test_settings_of_the_host(setting, least):
+    """What all sandboxes share with the host is far more than one of them can have."""
+    assert int((Path("/proc/sys") / setting).read_text()) >= least

@@ -15,9 +15,12 @@ pub struct HostSetting {
 }
 
 impl HostSetting {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         // A sandbox may have 2,048 processes, and 16 of them would have all of the default.
         Self { name: "kernel.pid_max", least: 1 << 22 },
+        Self { name: "kernel.threads-max", least: 1 << 22 },
+        // An open file is counted as memory of its sandbox, so there need be no number for all.
+        Self { name: "fs.file-max", least: 1 << 40 },
         // The kernel counts what sandboxes watch for who made the ward, and each sandbox below that.
         Self { name: "fs.inotify.max_user_instances", least: 1 << 20 },
         Self { name: "fs.inotify.max_user_watches", least: 1 << 24 },

@@ -91,7 +91,12 @@ fn cgroups() -> Vec<Finding> {
         Ok(found) => {
             let text =
                 found.iter().map(|(controller, version)| format!("{} {}", controller.name(*version), version.name()));
-            vec![Finding::ok("cgroups", text.collect::<Vec<_>>().join(", ")), io_weight(&found), swap(&found)]
+            vec![
+                Finding::ok("cgroups", text.collect::<Vec<_>>().join(", ")),
+                io_weight(&found),
+                swap(&found),
+                overcommit(),
+            ]
         }
         Err(error) => vec![Finding::missing(
             "cgroups",
@@ -131,6 +136,20 @@ fn swap(found: &[(Controller, Version)]) -> Finding {
             if v1 { "boot with swapaccount=1" } else { "swapoff -a, or a kernel with CONFIG_SWAP and CONFIG_MEMCG" },
         ),
     }
+}
+
+/// Whether memory that is only promised is counted, which the kernel does for the whole host.
+fn overcommit() -> Finding {
+    const NAME: &str = "promised memory";
+    if fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|text| text.trim() == "2") {
+        return Finding::limited(
+            NAME,
+            "limited for the whole host (vm.overcommit_memory is 2)",
+            "a sandbox can have all of it promised without using any, and no other program gets memory",
+            "sysctl -w vm.overcommit_memory=0",
+        );
+    }
+    Finding::ok(NAME, "not limited for the whole host")
 }
 
 /// What a server makes once, here for a trial.

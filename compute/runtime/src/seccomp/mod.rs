@@ -50,6 +50,8 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::rule::Rule;
     use super::tree::Verdict::{self, Allow, Refuse};
     use super::*;
@@ -88,8 +90,10 @@ mod tests {
         }
     }
 
-    fn both() -> [(Filter, Calls<'static>); 2] {
-        [(Filter::strict(), STRICT), (Filter::system(), SYSTEM)]
+    fn both() -> &'static [(Filter, Calls<'static>); 2] {
+        static BOTH: LazyLock<[(Filter, Calls<'static>); 2]> =
+            LazyLock::new(|| [(Filter::strict(), STRICT), (Filter::system(), SYSTEM)]);
+        &BOTH
     }
 
     fn native(filter: &Filter, number: libc::c_long, arguments: &[u64; 6]) -> u32 {
@@ -99,14 +103,14 @@ mod tests {
     /// That the call has these verdicts in *strict* and in *system*; `arguments` are the first ones.
     #[track_caller]
     fn check(number: libc::c_long, arguments: &[i64], strict: Verdict, system: Verdict) {
-        for ((filter, _), expected) in both().into_iter().zip([strict, system]) {
+        for ((filter, _), expected) in both().iter().zip([strict, system]) {
             for (upper, beyond) in [(0, 0), (0xdead_beef << 32, u64::MAX)] {
                 // The kernel does not look at the upper half, nor at arguments that the call does not have.
                 let mut all = [beyond; 6];
                 for (to, from) in all.iter_mut().zip(arguments) {
                     *to = u64::from(*from as u32) | upper;
                 }
-                assert_eq!(native(&filter, number, &all), expected.code(), "call {number} with {arguments:?}");
+                assert_eq!(native(filter, number, &all), expected.code(), "call {number} with {arguments:?}");
             }
         }
     }
@@ -128,7 +132,7 @@ mod tests {
             for number in 0..600 {
                 let rule = calls.rule(number);
                 if let Rule::Always(verdict) = rule {
-                    assert_eq!(native(&filter, number, &[0; 6]), verdict.code(), "system call {number}");
+                    assert_eq!(native(filter, number, &[0; 6]), verdict.code(), "system call {number}");
                 }
             }
         }
@@ -159,11 +163,7 @@ mod tests {
                 }
                 for arguments in cases {
                     let expected = rule.decide(&arguments).code();
-                    assert_eq!(
-                        native(&filter, number, &arguments),
-                        expected,
-                        "system call {number} with {arguments:?}"
-                    );
+                    assert_eq!(native(filter, number, &arguments), expected, "system call {number} with {arguments:?}");
                 }
             }
         }
@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn another_architecture_has_no_calls() {
         for (filter, _) in both() {
-            assert_eq!(verdict(&filter, 0x4000_0003, 1, &[0; 6]), Refuse(libc::ENOSYS).code());
+            assert_eq!(verdict(filter, 0x4000_0003, 1, &[0; 6]), Refuse(libc::ENOSYS).code());
         }
     }
 
