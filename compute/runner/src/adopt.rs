@@ -25,8 +25,11 @@ pub(crate) fn adopt(host: &Host) -> Result<Vec<Found>, HostError> {
         disks: Some(&host.disks),
     };
     for leftover in ground.after_a_crash(&survey)? {
-        tracing::info!(kind = %leftover.kind, name = leftover.name, reason = leftover.reason, "leftover removed");
-        ground.remove(&leftover)?;
+        tracing::info!(kind = %leftover.kind, name = leftover.name, reason = leftover.reason, "removing a leftover");
+        // Of what could not be removed the records still speak: the next start tries again.
+        if let Err(error) = ground.remove(&leftover) {
+            tracing::error!(kind = %leftover.kind, name = leftover.name, %error, "leftover not removed");
+        }
     }
     point(Point::AdoptSwept);
     survey.kept.into_iter().map(|kept| settle(host, kept)).collect()

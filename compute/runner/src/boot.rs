@@ -25,7 +25,6 @@ use sebring_types::runner::SandboxSpec;
 use sebring_types::{Resources, RunnerError, SandboxId, SnapshotManifest};
 
 use crate::host::Host;
-use crate::places;
 use crate::runner::remove_cgroup;
 use crate::slots::Slot;
 use crate::trust::Trust;
@@ -293,7 +292,7 @@ pub(crate) fn limits(resources: Resources, pids: u64) -> Limits {
 /// An empty directory that root inside may write to, until the agent has bound its socket there.
 fn make_control_dir(dir: &Path, root_uid: u32) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => places::empty(dir)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => sebring_runtime::tree::empty(dir)?,
         other => other?,
     }
     std::os::unix::fs::chown(dir, Some(root_uid), Some(root_uid))

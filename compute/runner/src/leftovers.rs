@@ -4,14 +4,13 @@
 //! and more. Both hold the lock of the data directory: nothing of it is in the making.
 
 use std::fmt;
-use std::fs;
 use std::time::Duration;
 
 use sebring_fault::{Point, point};
 use sebring_network::{Claim, elements};
 use sebring_runtime::cgroup::Cgroups;
 use sebring_runtime::disk::{Disks, Template};
-use sebring_runtime::{Context, link};
+use sebring_runtime::{Context, link, tree};
 use sebring_types::SandboxId;
 use serde::Serialize;
 
@@ -36,6 +35,8 @@ pub enum Kind {
     Agent,
     Layer,
 }
+
+const STEP: &str = "removal of a leftover";
 
 /// One thing that nobody owns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -124,25 +125,13 @@ impl Ground<'_> {
             }
             (Kind::Interface, _) => link::remove(name)?,
             (Kind::Rule, Self { claim: Some(claim), .. }) => elements::remove(*claim, name)?,
-            (Kind::Sandbox, _) => remove(&self.layout.sandboxes().join(name))?,
-            (Kind::Agent, _) => remove(&self.layout.agents().join(name))?,
-            (Kind::Layer, _) => remove(&self.layout.layers().join(name))?,
+            (Kind::Sandbox, _) => tree::remove(&self.layout.sandboxes().join(name)).step(STEP)?,
+            (Kind::Agent, _) => tree::remove(&self.layout.agents().join(name)).step(STEP)?,
+            (Kind::Layer, _) => tree::remove(&self.layout.layers().join(name)).step(STEP)?,
             // Found nowhere, so there is nothing to remove.
             (Kind::Cgroup | Kind::Disk | Kind::Template | Kind::Rule, _) => {}
         }
         Ok(())
-    }
-}
-
-fn remove(path: &std::path::Path) -> Result<(), HostError> {
-    let removed = match path.symlink_metadata() {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => Ok(other.step("removal of a leftover")?),
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use sebring_fault::{Point, point};
+use sebring_runtime::tree;
 use sebring_types::SandboxId;
 
 use crate::config::Layout;
@@ -25,12 +26,19 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// Finds those that an earlier server kept, and empties what it did not come to.
+    /// Finds those that an earlier server kept, and empties what it did not come to. One that can't be emptied is left to
+    /// the next start: whatever a sandbox had in it keeps no server from starting.
     pub fn open(layout: &Layout) -> io::Result<Self> {
         let dir = layout.blanks();
         fs::create_dir_all(&dir)?;
-        let blanks: Vec<PathBuf> = fs::read_dir(&dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-        blanks.iter().try_for_each(|path| blank(path))?;
+        let mut blanks: Vec<PathBuf> = fs::read_dir(&dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        blanks.retain(|path| match blank(path) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "what a deleted sandbox left stays until the next start");
+                false
+            }
+        });
         Ok(Self { layout: layout.clone(), blanks: Mutex::new(blanks) })
     }
 
@@ -61,10 +69,7 @@ impl Places {
             self.lock().push(kept);
             return Ok(());
         }
-        match fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        tree::remove(&dir)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
@@ -79,22 +84,12 @@ fn blank(dir: &Path) -> io::Result<()> {
         let path = entry.path();
         match entry.file_name().to_str() {
             Some(name) if record::FILES.contains(&name) => fs::File::options().write(true).open(path)?.set_len(0)?,
-            Some("ctl") => empty(&path)?,
             // Limits: text of ours, the same for most.
             Some("cgroup") => {}
-            _ => remove(&path)?,
+            _ => tree::remove(&path)?,
         }
     }
     Ok(())
-}
-
-/// Removes what is in a directory.
-pub(crate) fn empty(dir: &Path) -> io::Result<()> {
-    fs::read_dir(dir)?.try_for_each(|entry| remove(&entry?.path()))
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    if path.symlink_metadata()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 #[cfg(test)]
@@ -110,11 +105,10 @@ mod tests {
         let (first, second) = (SandboxId::generate(), SandboxId::generate());
         places.make(first).expect("a new directory");
         let dir = layout.sandbox(first);
-        for name in ["ctl", "cgroup", "else"] {
+        for name in ["cgroup", "else"] {
             fs::create_dir(dir.join(name)).expect("a directory");
         }
-        for name in ["record.json", "record.new", "ctl/agent.sock", "cgroup/cpu.max", "network-log.jsonl", "else/file"]
-        {
+        for name in ["record.json", "record.new", "cgroup/cpu.max", "network-log.jsonl", "else/file"] {
             fs::write(dir.join(name), "secret").expect("a file");
         }
         places.clear(first).expect("cleared");
@@ -133,8 +127,27 @@ mod tests {
             names.sort();
             names
         };
-        assert_eq!(below(&dir), ["cgroup", "ctl", "record.json", "record.new"]);
-        assert_eq!((below(&dir.join("ctl")), below(&dir.join("cgroup"))), (vec![], vec!["cpu.max".to_owned()]));
+        assert_eq!(below(&dir), ["cgroup", "record.json", "record.new"]);
+        assert_eq!(below(&dir.join("cgroup")), ["cpu.max"]);
         assert_eq!(fs::read(dir.join("record.json")).expect("read"), b"");
+    }
+
+    #[test]
+    fn what_can_not_be_emptied_is_set_aside() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let layout = Layout { data_dir: scratch.path().to_owned(), snapshot_dir: scratch.path().to_owned() };
+        fs::create_dir(layout.sandboxes()).expect("a directory");
+        let (fit, unfit) = (SandboxId::generate(), SandboxId::generate());
+        for id in [fit, unfit] {
+            fs::create_dir_all(layout.blanks().join(id.to_string())).expect("a directory");
+        }
+        // A directory where a file is to be emptied.
+        fs::create_dir(layout.blanks().join(unfit.to_string()).join("record.json")).expect("a directory");
+        let places = Places::open(&layout).expect("opened all the same");
+        for _ in 0..2 {
+            places.make(SandboxId::generate()).expect("a directory");
+        }
+        assert!(layout.blanks().join(unfit.to_string()).exists());
+        assert!(!layout.blanks().join(fit.to_string()).exists());
     }
 }

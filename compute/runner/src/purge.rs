@@ -1,12 +1,11 @@
 //! Removes everything that a data directory stands for.
 
-use std::fs;
 use std::path::Path;
 
 use sebring_network::{Claim, policy};
 use sebring_runtime::cgroup::Cgroups;
 use sebring_runtime::process::Process;
-use sebring_runtime::{Context, link};
+use sebring_runtime::{Context, link, tree};
 
 use crate::config::RunnerConfig;
 use crate::host::{self, HostError};
@@ -33,7 +32,7 @@ pub fn purge(data_dir: &Path) -> Result<(), HostError> {
         link::remove_gateway(claim.subnet.gateway())?;
         claim.release().step("release of the place on the host")?;
     }
-    Ok(fs::remove_dir_all(&data_dir).step("removal of the data directory")?)
+    Ok(tree::remove(&data_dir).step("removal of the data directory")?)
 }
 
 /// They may end only with those in their cgroups, which serve their file systems.

@@ -35,6 +35,7 @@ mod netlink;
 pub mod process;
 pub mod profile;
 pub mod seccomp;
+pub mod tree;
 pub mod ward;
 
 pub use error::{Context, RuntimeError};

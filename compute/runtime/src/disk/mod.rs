@@ -22,7 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, RuntimeError};
-use crate::mounts;
+use crate::{mounts, tree};
 use loop_device::LoopDevice;
 pub use mounted::MountedDisk;
 pub use room::{Room, Usage};
@@ -159,7 +159,7 @@ impl Disks {
     pub fn remove(&self, name: &str) -> Result<(), RuntimeError> {
         let path = self.path(name);
         let removed = match self.mode {
-            Mode::Directory => std::fs::remove_dir_all(&path),
+            Mode::Directory => tree::remove(&path),
             Mode::Reflink | Mode::Copy => std::fs::remove_file(&path),
         };
         match removed {
