@@ -3,8 +3,9 @@
     place.py ORDER.json
 
 The order has `serverPid`, `cgroups`, `base` (of the new user ids), `layers`, `disk`, `shown` (name: source and options of
-the mounts from outside) and `command`. Everything is attached below /mnt, of which this namespace has one of its own: the
-sandbox's root, nobody to the host, must be able to reach it. It is seen by nobody else, and goes with the sandbox.
+the mounts from outside; the source `tmpfs` is a new one) and `command`. Everything is attached below /mnt, of which this
+namespace has one of its own: the sandbox's root, nobody to the host, must be able to reach it. It is seen by nobody else,
+and goes with the sandbox.
 """
 
 import ctypes
@@ -63,6 +64,10 @@ def show_mapped(source, target, namespace):
 
 
 def show(source, target, options):
+    if source == "tmpfs":
+        target.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", target], check=True)
+        return
     target.mkdir() if Path(source).is_dir() else target.touch()
     subprocess.run(["mount", "--bind", source, target], check=True)
     subprocess.run(["mount", "-o", f"remount,bind,{options}", target], check=True)

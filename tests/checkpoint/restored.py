@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import criu
-from source import CGROUPS, LIMITS, Freezer, group
+from source import CGROUPS, CONTROL_FD, LIMITS, Freezer, group
 
 HERE = Path(__file__).parent
 PR_SET_CHILD_SUBREAPER = 36
@@ -60,7 +60,6 @@ class Restored:
         self.cgroups = {name: CGROUPS / name / f"sebring-checkpoint-{number}" for name in LIMITS}
         self.network = {"OUTSIDE": self.outside, "ADDRESS": source.address, "GATEWAY": source.gateway}
         self.address = source.address
-        self.socket = self.place / "control" / "agent.sock"
         self.disk = checkpoint.disk.with_name(f"{checkpoint.disk.name}-{number}")
         self.pid = None
 
@@ -76,9 +75,6 @@ class Restored:
         checked = subprocess.run(["e2fsck", "-f", "-y", outside[1]], capture_output=True, text=True)
         assert checked.returncode in (0, 1), checked.stdout
         shutil.copytree(self.checkpoint.directory / "limits", place / "limits")
-        # Open to the agent until it has bound its socket.
-        (place / "control").mkdir(mode=0o700)
-        os.chown(place / "control", self.base, self.base)
         # CRIU opens the program as root inside, who may not read the host's.
         shutil.copy2(source.agent, place / "agent")
         os.chown(place / "agent", self.base, self.base)
@@ -86,7 +82,8 @@ class Restored:
         # As the runtime shows them (compute/runtime/src/launch.rs).
         shown = {
             "files": (source.files, READ_ONLY_DATA),
-            "control": (place / "control", "nosuid,nodev,noexec"),
+            # Open to the agent until it has bound its socket.
+            "control": ("tmpfs", f"size=16k,nr_inodes=8,mode=0700,uid={self.base},gid={self.base},nosuid,nodev,noexec"),
             "agent": (place / "agent", "ro,nosuid,nodev"),
             "devices": (source.devices, "ro,nosuid,noexec"),
             "view": (source.view, READ_ONLY_DATA),
@@ -118,7 +115,11 @@ class Restored:
         placed = float(done.stdout.split()[0])
         self.checkpoint.times |= {"place": placed - begun, "restore": ended - placed}
         self.pid = int((place / "pid").read_text())
-        os.chown(place / "control", 0, 0)
+        os.chown(self.socket.parent, 0, 0)
+
+    @property
+    def socket(self):
+        return Path(f"/proc/{self.pid}/fd/{CONTROL_FD}/agent.sock")
 
     def from_outside(self, url):
         """What its gateway is answered."""

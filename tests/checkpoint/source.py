@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+# Where an agent keeps its control directory open (types/src/agent.rs): that has no path on the host.
+CONTROL_FD = 4
 LIMITS = {"memory": "memory.limit_in_bytes", "cpu": "cpu.cfs_quota_us", "pids": "pids.max"}
 
 
@@ -82,7 +84,7 @@ class Source:
         running = self.record["phase"]["running"]
         self.pid, self.slot = running["pid"], running["slot"]
         self.base = int(Path(f"/proc/{self.pid}/uid_map").read_text().split()[1])
-        self.socket = self.dir / "ctl" / "agent.sock"
+        self.socket = Path(f"/proc/{self.pid}/fd/{CONTROL_FD}/agent.sock")
         self.address, self.gateway = self._network()
         # The agent's program on the host, which must stay as long as there are images of it.
         inside = os.stat(f"/proc/{self.pid}/root/.sbx/bin/agent")

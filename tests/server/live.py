@@ -21,8 +21,8 @@ FILES = [
     r"templates/ext4-\d+g\.img|disks/(ID|spare-\d+)",
     r"agents/[0-9a-f]{16}(/sebring-agent)?",
     r"layers/[0-9a-f]{16}(/[0-9a-f-]{36}(/.*)?)?",
-    r"blanks/[0-9a-f-]{36}(/record\.(json|new)|/ctl|/cgroup(/cpu\.max)?)?",
-    r"sandboxes/ID(/record\.(json|new)|/ctl(/agent\.sock)?|/cgroup(/[a-z.]+)?)?",
+    r"blanks/[0-9a-f-]{36}(/record\.(json|new)|/cgroup(/cpu\.max)?)?",
+    r"sandboxes/ID(/record\.(json|new)|/cgroup(/[a-z.]+)?)?",
 ]
 
 

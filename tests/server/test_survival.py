@@ -44,6 +44,22 @@ def test_running_sandboxes_go_on(server, end):
             assert_alive(server, sandbox, counters[sandbox], boots[sandbox])
 
 
+def test_the_agent_is_found_under_whatever_was_mounted_over_it(server):
+    """The next server reaches it by what the agent has open, not by a path that root inside can have lead elsewhere."""
+    sandbox = server.create()
+    hidden = server.run(
+        sandbox,
+        "sudo sh -c 'mkdir -p /tmp/mine && for place in /.sbx/ctl /.sbx; do mount --bind /tmp/mine $place; done; "
+        "ls /.sbx | wc -l'",
+    )
+    assert hidden == "0\n"
+    before = boot(server, sandbox)
+    server.kill()
+    server.start()
+    assert boot(server, sandbox) == before
+    assert not (server.data_dir / "sandboxes" / sandbox / "ctl").exists()
+
+
 def test_everything_works_after_a_crash(server):
     """The adopted sandbox can do what a new one can; so can the server."""
     sandbox = server.create(name="adopted", labels={"a": "b"}, env={"WHO": "me"}, autoStopInterval=33)

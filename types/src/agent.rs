@@ -19,7 +19,12 @@ use serde::{Deserialize, Serialize};
 pub const PROTOCOL: u32 = 1;
 /// The descriptor of the handshake, in the agent.
 pub const HANDSHAKE_FD: i32 = 3;
-/// The control directory inside the sandbox, a bind mount.
+/// Where the agent keeps its control directory open, to its end: whoever starts the runner anew finds the directory by
+/// that, whatever root inside has mounted over its path.
+pub const CONTROL_FD: i32 = 4;
+/// The longest [`AgentReply`], bytes.
+pub const REPLY_LIMIT: usize = 4096;
+/// The control directory inside the sandbox, a file system of a few KiB that is the sandbox's own.
 pub const CONTROL_DIR: &str = "/.sbx/ctl";
 /// Where the agent listens, inside the sandbox.
 pub const SOCKET_PATH: &str = "/.sbx/ctl/agent.sock";

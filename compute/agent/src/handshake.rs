@@ -6,6 +6,10 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use sebring_types::agent::{AgentConfig, AgentReply, FailureKind, HANDSHAKE_FD, PROTOCOL};
 
+/// Characters of a message; as JSON each takes six bytes at most, so that the whole keeps within
+/// [`REPLY_LIMIT`](sebring_types::agent::REPLY_LIMIT).
+const MESSAGE_LIMIT: usize = 600;
+
 /// The open descriptor, until the one reply is written.
 pub struct Handshake {
     stream: Option<File>,
@@ -59,7 +63,9 @@ impl Handshake {
     }
 
     pub fn fail(&mut self, kind: FailureKind, message: &str) {
-        self.reply(&AgentReply::Failed { kind, message: message.to_owned() });
+        // What the message quotes may be longer than a reply.
+        let message = message.chars().take(MESSAGE_LIMIT).collect();
+        self.reply(&AgentReply::Failed { kind, message });
     }
 
     /// Writes the one reply and closes the descriptor; later replies have nowhere to go. A runner that is gone reads

@@ -27,6 +27,7 @@ mod shared;
 mod system;
 
 use std::ffi::c_int;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +80,8 @@ fn socket_path() -> Option<PathBuf> {
 
 /// An agent that has no configuration yet.
 struct Begun {
+    /// For the next runner; see [`sebring_types::agent::CONTROL_FD`].
+    control: OwnedFd,
     listener: UnixListener,
     runtime: Runtime,
 }
@@ -86,11 +89,12 @@ struct Begun {
 impl Begun {
     fn begin(socket: &Path) -> Result<Self, SetupError> {
         guest::limits::apply()?;
+        let control = setup::hold(socket)?;
         guest::signals::block()?;
         setup::anticipate()?;
         let listener = setup::listen(socket)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        Ok(Self { listener, runtime })
+        Ok(Self { control, listener, runtime })
     }
 
     /// The rest of what needs root: files of the image; then the file system ids.
@@ -101,7 +105,7 @@ impl Begun {
     }
 }
 
-fn serve(agent: Agent, Begun { listener, runtime }: Begun, mut handshake: Handshake) -> c_int {
+fn serve(agent: Agent, Begun { control: _control, listener, runtime }: Begun, mut handshake: Handshake) -> c_int {
     let served = runtime.block_on(http::server::run(agent, listener, || handshake.ready()));
     match served {
         Ok(()) => libc::EXIT_SUCCESS,

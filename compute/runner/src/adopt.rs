@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use sebring_fault::{Point, point};
-use sebring_runtime::Context;
+use sebring_runtime::{Context, tree};
 
 use crate::change::limit;
+use crate::control::Control;
 use crate::host::{Host, HostError};
 use crate::leftovers::Ground;
 use crate::record::Phase;
@@ -43,8 +44,21 @@ fn settle(host: &Host, Kept { mut record, running }: Kept) -> Result<Found, Host
         if let Err(error) = limit(host, id, slot, record.spec.resources) {
             tracing::warn!(sandbox_id = %id, %error, "the limits of a running sandbox are not as recorded");
         }
-        Live::adopted(process, slot, record.loop_device)
+        let control = match record.phase {
+            Phase::Running { control: Some(identity), .. } => Control::find(&process, identity),
+            _ => Control::on_disk(&host.config.layout.control_dir_on_disk(id)),
+        };
+        let control = control.inspect_err(
+            |error| tracing::error!(sandbox_id = %id, %error, "no way to the agent: the sandbox must be started anew"),
+        );
+        Live::adopted(process, slot, record.loop_device, control.ok())
     });
+    if live.is_none() {
+        let old = host.config.layout.control_dir_on_disk(id);
+        if let Err(error) = tree::remove(&old) {
+            tracing::warn!(sandbox_id = %id, %error, "an old control directory stays");
+        }
+    }
     if live.is_none() && record.phase != Phase::Stopped {
         tracing::info!(sandbox_id = %id, "sandbox found stopped");
         record.phase = Phase::Stopped;

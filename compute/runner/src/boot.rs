@@ -1,12 +1,8 @@
 //! One start of a sandbox, from its files to an agent that listens, in two steps: all that is the same for each sandbox of
-//! its kind can be done ahead of need. Blocking; a few milliseconds.
+//! its kind can be done ahead of need. Blocking, a few milliseconds, but for the wait for the agent.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -19,11 +15,13 @@ use sebring_runtime::launch::{Launch, Launched, Usher};
 use sebring_runtime::link::Address;
 use sebring_runtime::mounts::{self, Layers};
 use sebring_runtime::process::Process;
-use sebring_runtime::{Context, RuntimeError};
-use sebring_types::agent::{AgentConfig, AgentReply, FailureKind, PROTOCOL};
+use sebring_runtime::{Context, RuntimeError, control};
+use sebring_types::agent::{AgentConfig, PROTOCOL};
 use sebring_types::runner::SandboxSpec;
 use sebring_types::{Resources, RunnerError, SandboxId, SnapshotManifest};
 
+use crate::control::Control;
+use crate::handshake;
 use crate::host::Host;
 use crate::runner::remove_cgroup;
 use crate::slots::Slot;
@@ -49,8 +47,17 @@ pub(crate) struct Made {
     address: Address,
     cgroup: Cgroup,
     process: Process,
+    control: Control,
     handshake: UnixStream,
     usher: Usher,
+}
+
+/// A sandbox whose agent listens.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub process: Process,
+    pub disk: MountedDisk,
+    pub control: Control,
 }
 
 impl Boot<'_> {
@@ -69,13 +76,14 @@ impl Boot<'_> {
             self.host.closer.close(fd);
         }
         match launched {
-            Ok(Launched { process, handshake, usher }) => Ok(Made {
+            Ok((Launched { process, handshake, usher }, control)) => Ok(Made {
                 slot: self.slot.number,
                 disk: self.disk,
                 hostname: self.spec.hostname.clone(),
                 address: self.slot.address,
                 cgroup,
                 process,
+                control,
                 handshake,
                 usher,
             }),
@@ -86,15 +94,20 @@ impl Boot<'_> {
         }
     }
 
-    fn launch(&self, cgroup: &Cgroup, limits: &Limits, stages: &mut Stages) -> Result<Launched, RunnerError> {
+    fn launch(
+        &self,
+        cgroup: &Cgroup,
+        limits: &Limits,
+        stages: &mut Stages,
+    ) -> Result<(Launched, Control), RunnerError> {
         let profile = self.host.profile(self.manifest);
-        let control_dir = self.host.config.layout.control_dir(self.spec.id);
         let ids = self.slot.namespaces.ids;
         let user_namespace = self.slot.namespaces.user.as_fd();
         if profile.nesting() {
             cgroup.give_to(ids.base).map_err(refine)?;
         }
-        make_control_dir(&control_dir, ids.base).step("control directory").map_err(refine)?;
+        let mount = control::make(ids).map_err(refine)?;
+        let control = Control::open(mount.as_fd()).step("control directory").map_err(refine)?;
 
         let own_view = self.host.config.layout.cgroup_view(self.spec.id);
         cgroup.write_view(&own_view, limits).step("view of the limits").map_err(refine)?;
@@ -119,7 +132,7 @@ impl Boot<'_> {
             root: overlay.root.as_fd(),
             devices: &self.slot.devices,
             agent_files: &self.host.agent_files,
-            control_dir: &control_dir,
+            control: mount.as_fd(),
             cgroup_view: self.host.cgroup_view.as_deref().map(|shared| [shared, &own_view]),
             shared_memory: u64::from(self.spec.resources.memory) * GIB / 2,
         }
@@ -127,7 +140,7 @@ impl Boot<'_> {
         .map_err(refine)?;
         stages.end("launch");
         sebring_fault::point(Point::BootLaunched);
-        Ok(launched)
+        Ok((launched, control))
     }
 
     fn lower_layers(&self) -> Result<Vec<PathBuf>, RunnerError> {
@@ -143,31 +156,34 @@ impl Boot<'_> {
 }
 
 impl Made {
-    /// Tells the agent who it is, and waits until it listens. On an error nothing of it is left, as with [`Boot::make`].
-    pub fn begin(
-        self,
+    /// Tells the agent who it is, and waits until it listens. Blocks nothing, for how long that takes is up to the sandbox.
+    pub async fn introduce(
+        &self,
         host: &Host,
         spec: &SandboxSpec,
         manifest: &SnapshotManifest,
-    ) -> Result<(Process, MountedDisk), RunnerError> {
+    ) -> Result<(), RunnerError> {
         let began = Instant::now();
-        let control_dir = host.config.layout.control_dir(spec.id);
-        let ready = self
-            .take_name(&spec.hostname)
-            .and_then(|()| self.introduce(host, spec, manifest))
-            .and_then(|()| close_control_dir(&control_dir).step("control directory").map_err(refine));
-        match ready {
+        let config = self.agent_config(host, spec, manifest);
+        let answer = handshake::introduce(&self.handshake, &config, host.config.boot_deadline).await;
+        tracing::debug!(sandbox_id = %spec.id, took = ?began.elapsed(), "agent");
+        answer
+    }
+
+    /// Closes the sandbox to the host, now that its agent has answered. On an error, also that of the answer, nothing of it
+    /// is left, as with [`Boot::make`].
+    pub fn finish(self, id: SandboxId, answer: Result<(), RunnerError>) -> Result<Begun, RunnerError> {
+        match answer.and_then(|()| self.control.close().step("control directory").map_err(refine)) {
             Ok(()) => {
-                tracing::debug!(sandbox_id = %spec.id, took = ?began.elapsed(), "agent");
                 sebring_fault::point(Point::BootReady);
                 drop(self.usher);
-                Ok((self.process, self.disk))
+                Ok(Begun { process: self.process, disk: self.disk, control: self.control })
             }
             Err(error) => {
-                tracing::warn!(sandbox_id = %spec.id, %error, "the agent did not come up");
+                tracing::warn!(sandbox_id = %id, %error, "the agent did not come up");
                 // Less than its own limit killed it: that of everything, or the host's memory.
                 let starved = self.cgroup.oom_kills() > 0;
-                self.end(spec.id);
+                self.end(id);
                 if starved {
                     let text = "the runner's memory ran out while the sandbox started: stop or delete sandboxes, or try \
                                 again later";
@@ -189,41 +205,11 @@ impl Made {
     }
 
     /// One that was made ahead of need has been given another name.
-    fn take_name(&self, hostname: &str) -> Result<(), RunnerError> {
+    pub fn take_name(&self, hostname: &str) -> Result<(), RunnerError> {
         if hostname == self.hostname {
             return Ok(());
         }
         self.process.set_hostname(hostname).step("host name").map_err(refine)
-    }
-
-    /// The handshake of `sebring_types::agent`.
-    fn introduce(&self, host: &Host, spec: &SandboxSpec, manifest: &SnapshotManifest) -> Result<(), RunnerError> {
-        let config = self.agent_config(host, spec, manifest);
-        let exchange = || -> io::Result<Vec<u8>> {
-            let mut stream = &self.handshake;
-            stream.set_read_timeout(Some(host.config.boot_deadline))?;
-            stream.set_write_timeout(Some(host.config.boot_deadline))?;
-            stream.write_all(&serde_json::to_vec(&config)?)?;
-            stream.shutdown(Shutdown::Write)?;
-            let mut reply = Vec::new();
-            stream.take(64 * 1024).read_to_end(&mut reply)?;
-            Ok(reply)
-        };
-        let reply = exchange().map_err(|error| {
-            RunnerError::Internal(format!("the sandbox did not start in time ({error}): is the host overloaded?"))
-        })?;
-        match serde_json::from_slice(&reply) {
-            Ok(AgentReply::Ready { protocol: PROTOCOL, .. }) => Ok(()),
-            Ok(AgentReply::Ready { protocol, .. }) => {
-                Err(RunnerError::Internal(format!("the agent speaks protocol {protocol}, expected {PROTOCOL}")))
-            }
-            Ok(AgentReply::Failed { kind: FailureKind::UserNotFound, message }) => Err(RunnerError::Invalid(message)),
-            Ok(AgentReply::Failed { kind: FailureKind::Storage, message }) => Err(RunnerError::Exhausted(message)),
-            Ok(AgentReply::Failed { kind: FailureKind::Internal, message }) => Err(RunnerError::Internal(message)),
-            Err(_) => Err(RunnerError::Internal(
-                "the sandbox ended while it started: is its memory limit too small, or its image damaged?".into(),
-            )),
-        }
     }
 
     fn agent_config(&self, host: &Host, spec: &SandboxSpec, manifest: &SnapshotManifest) -> AgentConfig {
@@ -287,21 +273,6 @@ pub(crate) fn cgroup_slot(name: &str) -> Option<u16> {
 
 pub(crate) fn limits(resources: Resources, pids: u64) -> Limits {
     Limits { memory: u64::from(resources.memory) * GIB, milli_cpus: u64::from(resources.cpu) * 1000, pids }
-}
-
-/// An empty directory that root inside may write to, until the agent has bound its socket there.
-fn make_control_dir(dir: &Path, root_uid: u32) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => sebring_runtime::tree::empty(dir)?,
-        other => other?,
-    }
-    std::os::unix::fs::chown(dir, Some(root_uid), Some(root_uid))
-}
-
-/// From now on nothing inside can write to it, neither to fill the host's disk nor to replace the socket.
-fn close_control_dir(dir: &Path) -> io::Result<()> {
-    std::os::unix::fs::chown(dir, Some(0), Some(0))?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
 }
 
 /// Tells a full host from a broken one.

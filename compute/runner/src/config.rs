@@ -78,7 +78,8 @@ impl Layout {
         self.data_dir.join("blanks")
     }
 
-    pub(crate) fn control_dir(&self, id: sebring_types::SandboxId) -> PathBuf {
+    /// The control directory of a sandbox that an older server started.
+    pub(crate) fn control_dir_on_disk(&self, id: sebring_types::SandboxId) -> PathBuf {
         self.sandbox(id).join("ctl")
     }
 

@@ -5,7 +5,8 @@
 //!
 //! | artefact | where | made by | removed by |
 //! |---|---|---|---|
-//! | record, control directory | `sandboxes/<id>/` | create | destroy |
+//! | record | `sandboxes/<id>/` | create | destroy |
+//! | control directory | a tmpfs, held by the runner and the agent | each start | the kernel, with the last descriptor |
 //! | writable layer | disk pool, `disks/<id>` | create | destroy |
 //! | spare layer | disk pool, `disks/spare-*` | the pool's thread | renamed by create; removed at the next start |
 //! | template of a size | disk pool, `templates/` | first disk of the size | [`gc`], when no sandbox has it |
@@ -20,9 +21,10 @@ mod adopt;
 mod boot;
 mod change;
 mod config;
-mod connect;
+mod control;
 mod descriptors;
 mod gc;
+mod handshake;
 mod host;
 mod info;
 mod leftovers;

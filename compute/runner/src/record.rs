@@ -11,6 +11,8 @@ use sebring_types::runner::SandboxSpec;
 use sebring_types::{SandboxId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
+use crate::control::Identity;
+
 const FILE: &str = "record.json";
 /// The record before, and the next one while it is written: the two take turns, for a file that is reused is cheaper than a
 /// new one.
@@ -41,7 +43,14 @@ pub(crate) enum Phase {
     /// Its files are complete and a start is under way.
     Starting { slot: u16 },
     /// This process is its agent.
-    Running { slot: u16, pid: i32, start_time: u64 },
+    Running {
+        slot: u16,
+        pid: i32,
+        start_time: u64,
+        /// None: an older server started it, and its control directory is on disk.
+        #[serde(default)]
+        control: Option<Identity>,
+    },
     /// Only its files are there.
     Stopped,
     /// It is being removed.

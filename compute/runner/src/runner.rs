@@ -25,7 +25,6 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use crate::adopt;
 use crate::boot::{cgroup_name, cgroup_slot, refine};
 use crate::change::{member, rule_of};
-use crate::connect::connect;
 use crate::host::{Host, HostError};
 use crate::manifests::Manifests;
 use crate::places::Places;
@@ -398,7 +397,11 @@ impl Runner for LocalRunner {
     async fn connect(&self, id: SandboxId) -> Result<Box<dyn AgentStream>, RunnerError> {
         let live = self.0.get(id)?.live().ok_or(RunnerError::NotFound)?;
         let ids = slots::ids(self.0.host.claim, live.slot);
-        let stream = connect(&self.0.host.config.layout.control_dir(id), ids).await.map_err(internal("agent"))?;
+        let control = live.control.as_ref().ok_or_else(|| {
+            let reason = "the way to the sandbox's agent was lost when the server was started anew: stop and start it";
+            RunnerError::Internal(reason.into())
+        })?;
+        let stream = control.connect(ids).await.map_err(internal("agent"))?;
         Ok(Box::new(stream))
     }
 

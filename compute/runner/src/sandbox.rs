@@ -13,6 +13,7 @@ use sebring_types::{RunnerError, SandboxId};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
+use crate::control::Control;
 use crate::record::Record;
 
 /// Given to an agent beyond its grace period, before it is killed.
@@ -65,6 +66,8 @@ pub(crate) struct Live {
     pub slot: u16,
     /// Where its disk is attached.
     pub loop_device: Option<u32>,
+    /// None: an earlier server started it, and the way to it was not found.
+    pub control: Option<Control>,
     /// Its disk, to decide how that ends; an adopted sandbox's ends with its processes.
     disk: SyncMutex<Option<MountedDisk>>,
     /// Somebody asked for its end.
@@ -77,18 +80,19 @@ pub(crate) struct Live {
 pub(crate) struct Ended(pub Option<Exit>);
 
 impl Live {
-    pub fn new(process: Process, slot: u16, disk: MountedDisk) -> Arc<Self> {
-        let live = Self::adopted(process, slot, disk.loop_device);
+    pub fn new(process: Process, slot: u16, disk: MountedDisk, control: Control) -> Arc<Self> {
+        let live = Self::adopted(process, slot, disk.loop_device, Some(control));
         *live.disk.lock().unwrap_or_else(PoisonError::into_inner) = Some(disk);
         live
     }
 
     /// One that an earlier server started.
-    pub fn adopted(process: Process, slot: u16, loop_device: Option<u32>) -> Arc<Self> {
+    pub fn adopted(process: Process, slot: u16, loop_device: Option<u32>, control: Option<Control>) -> Arc<Self> {
         Arc::new(Self {
             process,
             slot,
             loop_device,
+            control,
             disk: SyncMutex::default(),
             asked: AtomicBool::new(false),
             exit: watch::Sender::new(None),

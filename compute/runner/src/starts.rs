@@ -8,7 +8,7 @@ use sebring_types::runner::SandboxSpec;
 use sebring_types::{RunnerError, SandboxId, SnapshotManifest};
 use tokio::sync::SemaphorePermit;
 
-use crate::boot::{Boot, Made, refine};
+use crate::boot::{Begun, Boot, Made, refine};
 use crate::change::rule_of;
 use crate::descriptors;
 use crate::record::{Phase, Record};
@@ -60,7 +60,7 @@ impl Inner {
         match kept {
             Some(kept) if kept.suits(manifest.id, spec.resources) => {
                 let source = Source::Made(kept.made);
-                match self.clone().create_from(spec.clone(), manifest.clone(), source).await {
+                match self.clone().create_from(spec.clone(), manifest.clone(), source, None).await {
                     // Its agent may have been killed while it waited.
                     Err(RunnerError::Internal(error)) => {
                         tracing::warn!(sandbox_id = %spec.id, error, "made ahead, but not to be begun: making it anew");
@@ -71,7 +71,7 @@ impl Inner {
             Some(kept) => self.clone().discard(kept).await?,
             None => {}
         }
-        let _permit = self.permit().await?;
+        let permit = self.permit().await?;
         let slot = match self.slots.take().await {
             Err(RunnerError::Exhausted(text)) => match self.warm.spare() {
                 Some(kept) => {
@@ -82,7 +82,7 @@ impl Inner {
             },
             other => other?,
         };
-        self.clone().create_from(spec, manifest, Source::Slot(slot, Disk::New)).await
+        self.clone().create_from(spec, manifest, Source::Slot(slot, Disk::New), Some(permit)).await
     }
 
     async fn create_from(
@@ -90,13 +90,14 @@ impl Inner {
         spec: SandboxSpec,
         manifest: SnapshotManifest,
         source: Source,
+        permit: Option<SemaphorePermit<'_>>,
     ) -> Result<(), RunnerError> {
         let slot = source.slot();
         let sandbox = Arc::new(Sandbox::new(Record::new(spec, manifest.id, slot)));
         let mut record = sandbox.record.lock().await;
         let id = sandbox.id;
         self.write().insert(id, sandbox.clone());
-        match self.clone().boot(&mut record, manifest, source).await {
+        match self.clone().boot(&mut record, manifest, source, permit).await {
             Ok(live) => {
                 self.attach(&sandbox, live);
                 Ok(())
@@ -123,11 +124,12 @@ impl Inner {
             RunnerError::Invalid(format!("the snapshot {name} that the sandbox stands on is no longer on the runner"))
         })?;
         self.check_room()?;
-        let _permit = self.permit().await?;
+        let permit = self.permit().await?;
         let slot = self.slots.take().await?;
         let number = slot.number;
         record.phase = Phase::Starting { slot: number };
-        let booted = self.clone().boot(&mut record, manifest, Source::Slot(slot, Disk::Existing)).await;
+        let source = Source::Slot(slot, Disk::Existing);
+        let booted = self.clone().boot(&mut record, manifest, source, Some(permit)).await;
         // The sandbox has it mounted itself now.
         self.unpark(&sandbox);
         match booted {
@@ -155,22 +157,28 @@ impl Inner {
         self.starts.acquire().await.map_err(|_| RunnerError::Internal("the runner is shutting down".into()))
     }
 
-    /// Starts the agent on a thread that may block.
+    /// Starts the agent, on threads that may block, and waits for it on none. The permit is for the work of this host; how
+    /// long the sandbox takes holds nobody up.
     async fn boot(
         self: Arc<Self>,
         record: &mut Record,
         manifest: SnapshotManifest,
         source: Source,
+        permit: Option<SemaphorePermit<'_>>,
     ) -> Result<Arc<Live>, RunnerError> {
-        let mut draft = record.clone();
+        let (inner, draft) = (self.clone(), record.clone());
         let work = move || {
             let made = match source {
                 Source::Made(made) => made,
-                Source::Slot(slot, disk) => self.make(&draft, &manifest, slot, disk)?,
+                Source::Slot(slot, disk) => inner.make(&draft, &manifest, slot, disk)?,
             };
-            let live = self.begin(&mut draft, &manifest, made)?;
-            Ok((draft, live))
+            Ok((inner.confine(&draft, made)?, manifest))
         };
+        let (made, manifest) = blocking("start of a sandbox", work).await?;
+        drop(permit);
+        let answer = made.introduce(&self.host, &record.spec, &manifest).await;
+        let mut draft = record.clone();
+        let work = move || self.settle(&mut draft, made, answer).map(|live| (draft, live));
         let (done, live) = blocking("start of a sandbox", work).await?;
         *record = done;
         Ok(live)
@@ -195,32 +203,47 @@ impl Inner {
         Boot { host: &self.host, spec: &record.spec, manifest, slot, disk: mounted }.make()
     }
 
-    /// Confines it, and lets its agent go on.
-    fn begin(&self, draft: &mut Record, manifest: &SnapshotManifest, made: Made) -> Result<Arc<Live>, RunnerError> {
-        let slot = made.slot;
-        draft.loop_device = made.disk.loop_device;
-        let confined = rule_of(self.host.claim, slot, &draft.spec);
-        if let Err(error) = self.admit(&confined, &draft.spec) {
-            made.end(draft.spec.id);
+    /// Puts its rule in force and gives it its name, so that its agent can go on.
+    fn confine(&self, record: &Record, made: Made) -> Result<Made, RunnerError> {
+        let confined = rule_of(self.host.claim, made.slot, &record.spec);
+        if let Err(error) = self.admit(&confined, &record.spec) {
+            made.end(record.spec.id);
             return Err(error);
         }
         point(Point::BootConfined);
-        let (process, disk) = match made.begin(&self.host, &draft.spec, manifest) {
-            Ok(begun) => begun,
-            Err(error) => {
-                self.lift(confined.source);
-                return Err(error);
-            }
-        };
-        draft.phase = Phase::Running { slot, pid: process.pid(), start_time: process.start_time() };
-        if let Err(error) = self.save(draft) {
-            // Unwritten it would be taken for a half-made one at the next start, so it must not live.
-            let _ = process.signal(rustix::process::Signal::KILL).and_then(|()| process.wait());
+        if let Err(error) = made.take_name(&record.spec.hostname) {
+            made.end(record.spec.id);
             self.lift(confined.source);
             return Err(error);
         }
+        Ok(made)
+    }
+
+    /// Writes down that it runs, if its agent listens.
+    fn settle(
+        &self,
+        draft: &mut Record,
+        made: Made,
+        answer: Result<(), RunnerError>,
+    ) -> Result<Arc<Live>, RunnerError> {
+        let slot = made.slot;
+        let address = self.host.claim.subnet.address(slot);
+        draft.loop_device = made.disk.loop_device;
+        let Begun { process, disk, control } =
+            made.finish(draft.spec.id, answer).inspect_err(|_| self.lift(address))?;
+        let written = control.identity().map_err(internal("control directory")).and_then(|identity| {
+            let (pid, start_time) = (process.pid(), process.start_time());
+            draft.phase = Phase::Running { slot, pid, start_time, control: Some(identity) };
+            self.save(draft)
+        });
+        if let Err(error) = written {
+            // Unwritten it would be taken for a half-made one at the next start, so it must not live.
+            let _ = process.signal(rustix::process::Signal::KILL).and_then(|()| process.wait());
+            self.lift(address);
+            return Err(error);
+        }
         point(Point::BootRunning);
-        Ok(Live::new(process, slot, disk))
+        Ok(Live::new(process, slot, disk, control))
     }
 
     fn disk(&self, record: &Record, disk: Disk) -> Result<MountedDisk, RunnerError> {

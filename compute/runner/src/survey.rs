@@ -57,7 +57,7 @@ impl Survey {
                 self.half_made.push((record.spec.id, "its delete was interrupted"));
                 return Ok(());
             }
-            Phase::Running { slot, pid, start_time } => {
+            Phase::Running { slot, pid, start_time, .. } => {
                 Process::find(pid, start_time).step("search for an agent")?.map(|process| (process, slot))
             }
             Phase::Starting { .. } | Phase::Stopped => None,

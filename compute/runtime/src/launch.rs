@@ -42,8 +42,8 @@ pub struct Launch<'a> {
     /// For this start alone.
     pub devices: &'a DeviceNodes,
     pub agent_files: &'a AgentFiles,
-    /// The sandbox's control directory on the host, where the agent binds its socket.
-    pub control_dir: &'a Path,
+    /// A detached mount of the control directory ([`control`](crate::control)), where the agent binds its socket.
+    pub control: BorrowedFd<'a>,
     /// Where cgroup v1 manages some limits: what all sandboxes see at `/sys/fs/cgroup`, and this one's own part of it.
     /// Otherwise it sees its own part of the v2 tree.
     pub cgroup_view: Option<[&'a Path; 2]>,
@@ -83,8 +83,6 @@ impl Launch<'_> {
     fn spawn(&self, handshake: BorrowedFd<'_>) -> Result<(Process, Usher), RuntimeError> {
         let devices = self.devices.complete(self.profile.rules.devices)?;
         let agent_files = mounts::clone_trees(self.agent_files.path())?;
-        let control = mounts::clone_tree(self.control_dir)?;
-        mounts::restrict(control.as_fd(), Attributes::DATA).step("mount of the control directory")?;
         let view = self.cgroup_view.map(|view| self.cgroup_mounts(view)).transpose()?.unwrap_or_default();
         let cgroup_view: Vec<(RawFd, &CStr)> =
             view.iter().map(|(target, mount)| (mount.as_raw_fd(), target.as_c_str())).collect();
@@ -105,7 +103,7 @@ impl Launch<'_> {
             root: self.root.as_raw_fd(),
             devices,
             agent_files: agent_files.as_raw_fd(),
-            control: control.as_raw_fd(),
+            control: self.control.as_raw_fd(),
             cgroup_view: &cgroup_view,
             program: self.agent_files.program(),
             handshake: handshake.as_raw_fd(),

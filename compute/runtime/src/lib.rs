@@ -1,7 +1,7 @@
 //! Makes an isolated process tree out of a root file system, by system calls alone.
 //!
 //! Nothing here knows what a sandbox is to users: no records, no policy, no async. [`sebring-runner`] decides and
-//! remembers; this crate prepares the parts ([`ward`], [`namespaces`], [`link`], [`disk`], [`cgroup`], [`mounts`]) and
+//! remembers; this crate prepares the parts ([`ward`], [`namespaces`], [`link`], [`disk`], [`cgroup`], [`mounts`], [`control`]) and
 //! [`launch`]es the agent in them. One of the two crates that may contain unsafe code.
 //!
 //! Facts that shape it, measured where they are about time (SPECIFICATION.md):
@@ -22,6 +22,7 @@ pub mod cgroup;
 mod child;
 mod clone;
 pub mod closer;
+pub mod control;
 mod counted;
 pub mod device_nodes;
 pub mod disk;

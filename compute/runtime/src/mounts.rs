@@ -54,6 +54,12 @@ impl Attributes {
     pub const DEVICES: Self = Self(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_RDONLY);
 }
 
+impl Attributes {
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+}
+
 /// Adds attributes to a detached mount.
 pub fn restrict(mount: BorrowedFd<'_>, attributes: Attributes) -> io::Result<()> {
     set_attributes(mount, attributes.0, None)

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use rustix::thread::ThreadNameSpaceType;
 use tokio::io::Interest;
@@ -49,6 +50,15 @@ impl Process {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The directory that it has open at that number, whatever is mounted over its path. Nothing of it is read, for it may
+    /// be served by somebody who does not answer.
+    pub fn directory(&self, number: i32) -> io::Result<OwnedFd> {
+        let path = format!("/proc/{}/fd/{number}", self.pid);
+        let found = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        // Its pid was not another's meanwhile.
+        if has_ended(&self.pidfd)? { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
     }
 
     /// In our pid namespace.

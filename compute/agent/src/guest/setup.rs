@@ -4,11 +4,12 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use sebring_types::agent::{AgentConfig, FailureKind};
+use sebring_types::agent::{AgentConfig, CONTROL_FD, FailureKind};
 
 use super::accounts::Accounts;
 use super::files;
@@ -112,6 +113,20 @@ pub fn listen(path: &Path) -> Result<UnixListener, SetupError> {
         Ok(listener)
     };
     bind().map_err(|source| SetupError::Listen { path: path.to_owned(), source })
+}
+
+/// Opens the directory of the control socket, at [`CONTROL_FD`]. Outside a sandbox, as in tests, another may have that number.
+pub fn hold(socket: &Path) -> Result<OwnedFd, SetupError> {
+    let dir = socket.parent().unwrap_or(Path::new("/"));
+    let open = || {
+        let mut options = fs::File::options();
+        let found = options.read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(dir)?;
+        if found.as_raw_fd() != CONTROL_FD && std::process::id() == 1 {
+            return Err(io::Error::other("its descriptor is taken"));
+        }
+        Ok(found.into())
+    };
+    open().map_err(|source| SetupError::Listen { path: dir.to_owned(), source })
 }
 
 /// A user without an entry may be given by number: it has group 0 and home `/`, as in the OCI runtimes. Root is one.
