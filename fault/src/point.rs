@@ -102,6 +102,8 @@ points! {
     GrowSettled = "grow.settled",
     GrowLengthened = "grow.lengthened",
     GrowChecked = "grow.checked",
+    /// A program worked on the disk, whose image still has the id of that program.
+    DiskHanded = "disk.handed",
     ResizeApplied = "resize.applied",
     ResizeDone = "resize.done",
     ConfineReplaced = "confine.replaced",

@@ -3,14 +3,17 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom as Sparse};
 use rustix::io::Errno;
 use sebring_fault::Point;
 
 use super::Mode;
+use super::confined::{self, Outcome};
 use crate::error::{Context, RuntimeError};
 
 /// Copies a file so that both share their blocks, or only its data where that is not possible.
@@ -94,38 +97,40 @@ pub(super) fn can_reflink(dir: &Path) -> bool {
 /// would cost a kernel thread). One whose growth was interrupted is grown.
 pub(super) fn make_ready(path: &Path, file: &File, gib: u32) -> Result<(), RuntimeError> {
     let lock = lock(path)?;
+    if lock.metadata().step("owner of the disk image")?.uid() != 0 {
+        confined::take_back(&lock).step("owner of the disk image")?;
+    }
     let found = Superblock::read(path).step("state of the disk image")?;
     if found.bytes < u64::from(gib) << 30 {
         tracing::warn!(image = %path.display(), "the growth of a disk was interrupted: going on with it");
-        return grow_locked(path, file, gib, &lock);
+        return grow_locked(file, gib, &lock);
     }
     if !found.clean {
         tracing::warn!(image = %path.display(), "disk was not unmounted cleanly: checking it");
-        check(path, &lock)?;
+        check(&lock)?;
     }
     Ok(())
 }
 
 /// Grows the file, then the file system in it. Repeated after an interruption it goes on.
 pub(super) fn grow(path: &Path, file: &File, gib: u32) -> Result<(), RuntimeError> {
-    grow_locked(path, file, gib, &lock(path)?)
+    grow_locked(file, gib, &lock(path)?)
 }
 
-fn grow_locked(path: &Path, file: &File, gib: u32, lock: &File) -> Result<(), RuntimeError> {
+fn grow_locked(file: &File, gib: u32, lock: &File) -> Result<(), RuntimeError> {
     let length = u64::from(gib) << 30;
     if file.metadata().step("size of the disk image")?.len() < length {
         file.set_len(length).step("growth of the disk image")?;
     }
     sebring_fault::point(Point::GrowLengthened);
-    check(path, lock)?;
+    check(lock)?;
     sebring_fault::point(Point::GrowChecked);
-    let output =
-        run(Command::new("resize2fs").arg(path), lock).step("growth of the file system (package e2fsprogs)")?;
-    if output.status.success() {
+    let outcome = confined::run("resize2fs", &[confined::IMAGE], lock, patience(lock))
+        .step("growth of the file system (resize2fs of package e2fsprogs)")?;
+    if outcome.status.success() {
         return Ok(());
     }
-    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(RuntimeError::new("growth of the file system", io::Error::other(message)))
+    Err(RuntimeError::new("growth of the file system", failure(&outcome)))
 }
 
 /// Waits for a program that an earlier server started on this image and that outlived it. The loop device keeps what it
@@ -141,16 +146,24 @@ pub(super) fn run(command: &mut Command, lock: &File) -> io::Result<Output> {
     command.stdin(Stdio::from(lock.try_clone()?)).output()
 }
 
-fn check(image: &Path, lock: &File) -> Result<(), RuntimeError> {
-    let output = run(Command::new("e2fsck").args(["-f", "-y"]).arg(image), lock).step("check of the disk image")?;
-    match output.status.code() {
+fn check(lock: &File) -> Result<(), RuntimeError> {
+    let outcome = confined::run("e2fsck", &["-f", "-y", confined::IMAGE], lock, patience(lock))
+        .step("check of the disk image (e2fsck of package e2fsprogs)")?;
+    match outcome.status.code() {
         // 0: clean; 1: errors corrected (e2fsck(8)).
         Some(0 | 1) => Ok(()),
-        _ => Err(RuntimeError::new(
-            "check of the disk image",
-            io::Error::other(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        )),
+        _ => Err(RuntimeError::new("check of the disk image", failure(&outcome))),
     }
+}
+
+/// How long a program may work on an image; files can be arranged such that it takes ever longer.
+fn patience(image: &File) -> Duration {
+    let gib = image.metadata().map_or(0, |meta| meta.len() >> 30);
+    Duration::from_secs(60 + gib)
+}
+
+fn failure(outcome: &Outcome) -> io::Error {
+    io::Error::other(format!("{}: {}", outcome.status, outcome.said))
 }
 
 /// What the superblock says (kernel documentation, filesystems/ext4/globals).
@@ -176,6 +189,73 @@ impl Superblock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::template;
+
+    /// An image of 1 GiB with files in it, that was not unmounted. Needs root, and e2fsprogs.
+    fn image_in(dir: &Path) -> Option<(std::path::PathBuf, File)> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let path = dir.join("image");
+        clone_file(&template::ensure(dir, 1).expect("a template"), &path, Mode::Copy).expect("copied");
+        let commands = (0..200).map(|n| format!("write /etc/passwd file{n}\n")).collect::<String>();
+        std::fs::write(dir.join("commands"), commands + "set_super_value state 0\n").expect("written");
+        plainly(Command::new("debugfs").arg("-w").arg("-f").arg(dir.join("commands")).arg(&path));
+        let file = File::options().read(true).write(true).open(&path).expect("there");
+        Some((path, file))
+    }
+
+    fn plainly(command: &mut Command) -> Option<i32> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("run").code()
+    }
+
+    /// Whether a check finds nothing to say.
+    fn is_sound(path: &Path) -> bool {
+        plainly(Command::new("e2fsck").args(["-f", "-n"]).arg(path)) == Some(0)
+    }
+
+    #[test]
+    fn a_damaged_image_is_repaired_without_privileges() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let Some((path, mut file)) = image_in(dir.path()) else { return };
+        // Blocks of the tables at the beginning, some of which say what is in use.
+        let damage: Vec<u8> = (0..4096u32).map(|n| (n * 7 + 3) as u8).collect();
+        for block in
+            data(&file).expect("told").iter().flat_map(|part| (part.start..part.end).step_by(5 * 4096)).take(40)
+        {
+            if block > 0 {
+                file.seek(SeekFrom::Start(block)).expect("there");
+                file.write_all(&damage).expect("written");
+            }
+        }
+        assert!(!is_sound(&path));
+        // An earlier server ended while a program had it.
+        std::os::unix::fs::fchown(&file, Some(4711), Some(4711)).expect("given");
+        make_ready(&path, &file, 1).expect("repaired");
+        assert!(is_sound(&path));
+        assert_eq!(file.metadata().expect("there").uid(), 0);
+        assert!(Superblock::read(&path).expect("read").clean);
+    }
+
+    #[test]
+    fn what_is_no_file_system_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let Some((path, file)) = image_in(dir.path()) else { return };
+        file.set_len(0).expect("cut");
+        file.set_len(1 << 30).expect("a hole");
+        let error = check(&lock(&path).expect("locked")).expect_err("nothing there").to_string();
+        assert!(error.contains("exit status") && error.len() < 6000, "{error}");
+    }
+
+    #[test]
+    fn an_image_grows_without_privileges() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let Some((path, file)) = image_in(dir.path()) else { return };
+        grow(&path, &file, 2).expect("grown");
+        assert_eq!(Superblock::read(&path).expect("read").bytes, 2 << 30);
+        assert!(is_sound(&path));
+        grow(&path, &file, 2).expect("as large already");
+    }
 
     #[test]
     fn zeros_become_holes() {

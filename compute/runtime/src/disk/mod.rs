@@ -10,6 +10,7 @@
 //! kernel lets go of the loop devices by itself. An image that is still in use is found again by its device, since
 //! attaching it twice would destroy it.
 
+mod confined;
 mod image;
 mod loop_device;
 mod mounted;

@@ -8,6 +8,7 @@
 mod allowed;
 mod arguments;
 mod rule;
+mod tool;
 mod tree;
 
 use libc::sock_filter;
@@ -41,6 +42,11 @@ impl Filter {
     /// The filter of the *system* profile: mounts and namespaces too.
     pub fn system() -> Self {
         Self { program: tree::compile(SYSTEM) }
+    }
+
+    /// The filter of programs that work on a disk image which a tenant shaped.
+    pub(crate) fn tool() -> Self {
+        Self { program: tool::compile() }
     }
 
     pub(crate) fn program(&self) -> &[sock_filter] {
