@@ -35,7 +35,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the API and run sandboxes on this machine.
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     /// Make and list snapshots, the templates of sandboxes.
     Snapshot(snapshot::Options),
     /// Look after what this machine holds of sandboxes.
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve(options) => serve::run(options),
+        Command::Serve(options) => serve::run(*options),
         Command::Snapshot(options) => snapshot::run(options),
         Command::Runner(options) => runner::run(options),
         Command::Doctor { data, json } => doctor::run(&data.path, json),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 use ipnet::Ipv4Net;
-use sebring_runner::{NetworkConfig, Subnet};
+use sebring_runner::{NetworkConfig, SSH_PORT, Subnet};
 
 /// Where resolvers listen, unless told.
 const DNS: u16 = 53;
@@ -22,6 +22,13 @@ pub struct Options {
     /// repeated; the next is asked when one does not answer.
     #[arg(long = "resolver", value_name = "ADDRESS", env = "SEBRING_RESOLVER", value_delimiter = ',', value_parser = resolver)]
     resolvers: Vec<SocketAddr>,
+    /// Resolve any name for sandboxes whose owner lists IP ranges and no names. A question carries its name to whoever answers
+    /// for it, so such a sandbox can tell a stranger something.
+    #[arg(long = "resolve-for-ranges", env = "SEBRING_RESOLVE_FOR_RANGES")]
+    names_for_ranges: bool,
+    /// Let sandboxes speak SSH to names that their owner lists at this port, too, besides 22. May be repeated.
+    #[arg(long = "ssh-port", value_name = "PORT", env = "SEBRING_SSH_PORT", value_delimiter = ',')]
+    ssh_ports: Vec<u16>,
 }
 
 impl Options {
@@ -30,6 +37,8 @@ impl Options {
             addresses: self.addresses.map(Subnet::of).transpose()?,
             protected: self.protected.iter().map(Ipv4Net::trunc).collect(),
             resolvers: self.resolvers.clone(),
+            names_for_ranges: self.names_for_ranges,
+            ssh_ports: [&[SSH_PORT][..], &self.ssh_ports].concat(),
         })
     }
 }

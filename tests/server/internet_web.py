@@ -1,5 +1,5 @@
-"""Servers of the tests, on all addresses: HTTP on 80 and 8080, TLS on 443 and 8443, something like SSH on 22, an echo on
-5432, and UDP on 9. Each says what it was asked for. A line on standard output tells that /slow has begun."""
+"""Servers of the tests, on all addresses: HTTP on 80 and 8080, TLS on 443 and 8443, something like SSH on 22 and 2222, an echo
+on 5432, and UDP on 9. Each says what it was asked for. A line on standard output tells that /slow has begun."""
 
 import http.server
 import json
@@ -62,8 +62,8 @@ class Site(http.server.BaseHTTPRequestHandler):
 
 class Banner(socketserver.BaseRequestHandler):
     def handle(self):
-        hello = self.request.recv(64)
-        self.request.sendall(b"SSH-2.0-test after " + hello)
+        self.request.sendall(b"SSH-2.0-test\r\n")
+        self.request.sendall(b"after " + self.request.recv(64))
 
 
 class Echo(socketserver.BaseRequestHandler):
@@ -99,7 +99,7 @@ class Plain(socketserver.ThreadingTCPServer):
 
 
 servers = [Server(("", port), Site) for port in (80, 8080)] + [tls(port) for port in (443, 8443)]
-servers += [Plain(("", 22), Banner), Plain(("", 5432), Echo), socketserver.UDPServer(("", 9), Note)]
+servers += [Plain(("", 22), Banner), Plain(("", 2222), Banner), Plain(("", 5432), Echo), socketserver.UDPServer(("", 9), Note)]
 for server in servers[1:]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
 print("ready", flush=True)

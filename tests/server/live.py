@@ -203,7 +203,10 @@ def rules(place, running):
     listing = subprocess.run(command, capture_output=True, check=True)
     sources = set()
     for entry in json.loads(listing.stdout)["nftables"]:
-        for element in entry.get("set", {}).get("elem", []):
+        if entry.get("set", {}).get("name") not in ("closed", "confined", "allowed", "opened", "linked"):
+            # The kernel fills the others as packets pass.
+            continue
+        for element in entry["set"].get("elem", []):
             while isinstance(element, dict):
                 element = element["concat"][0] if "concat" in element else element["elem"]["val"]
             sources.add(element)

@@ -174,16 +174,63 @@ def test_each_request_of_a_connection_is_judged(box):
     assert talk(upgrade, "abcd").endswith("dcba")
 
 
+def talk_first(box, port, text):
+    """What comes back after this was said at once."""
+    return box.run(f"exec 3<>/dev/tcp/{SHARED}/{port}; printf '{text}' >&3; timeout 5 cat <&3")
+
+
 def test_other_protocols(box):
     box = box("good.test")
     assert box.resolve("good.test") == SHARED
-    ssh = box.run(f"exec 3<>/dev/tcp/{SHARED}/22; printf 'SSH-2.0-me\\r\\n' >&3; timeout 5 cat <&3")
-    assert ssh.startswith("SSH-2.0-test after SSH-2.0-me")
     assert "hello" not in box.run(f"exec 3<>/dev/tcp/{SHARED}/5432; echo hello >&3; timeout 5 cat <&3")
     assert box.denials(address=SHARED, port=5432, protocol="tcp", reason="unknown-protocol")
+    # Begun like a request.
+    for said in ("EHLO me\\r\\nMAIL FROM:<a@b>\\r\\n", "PING\\r\\n", "*1\\r\\n$4\\r\\nPING\\r\\n"):
+        before = len(box.denials(port=5432))
+        assert "PING" not in (back := talk_first(box, 5432, said)) and "MAIL" not in back, back
+        assert len(box.denials(port=5432)) > before, said
     # UDP names nothing either.
     box.run(f"echo x > /dev/udp/{SHARED}/443")
     assert until(lambda: box.denials(address=SHARED, port=443, protocol="udp", reason="unknown-protocol"))
+
+
+def test_ssh_is_what_both_sides_speak(box):
+    box = box("good.test")
+    assert box.resolve("good.test") == SHARED
+    assert talk_first(box, 22, "SSH-2.0-me\\r\\n") == "SSH-2.0-test\r\nafter SSH-2.0-me\r\n"
+    hidden = "SSH-2.0-X / HTTP/1.1\\r\\nHost: good.test\\r\\n\\r\\nGET / HTTP/1.1\\r\\nHost: bad.test\\r\\n\\r\\n"
+    for port, said in ((2222, "SSH-2.0-me\\r\\n"), (22, "SSH-X / HTTP/1.1\\r\\nHost: good.test\\r\\n\\r\\n"),
+                       (80, hidden), (8080, hidden), (5432, hidden)):  # fmt: skip
+        before = len(box.denials(port=port, protocol="ssh", reason="unknown-protocol"))
+        back = talk_first(box, port, said)
+        assert "SSH-2.0" not in back and "200 OK" not in back, (port, said, back)
+        assert len(box.denials(port=port, protocol="ssh", reason="unknown-protocol")) > before, (port, said)
+
+
+def test_ranges_open_no_names(box, internet):
+    box = box(networkAllowList=f"{OTHER}/32")
+    internet.asked()
+    for name in ("other.test", "secret.exfil.test"):
+        assert box.resolve(name) == NOT_FOUND, name
+        assert box.denials(name=name, protocol="dns", reason="name-not-allowed"), name
+    assert internet.asked() == []
+    # Named, it resolves, and its addresses are open as well.
+    box.change(networkAllowList=f"{OTHER}/32", domainAllowList="site.test")
+    assert box.resolve("site.test") == SITE and box.resolve("other.test") == NOT_FOUND
+
+
+def test_an_operator_may_have_all_names_resolved_and_other_ports_speak_ssh(internet, tmp_path):
+    internet.name("other.test", ["A", OTHER, 300])
+    internet.name("good.test", ["A", SHARED, 300])
+    server = Server(tmp_path / "data", "--resolver", DNS, "--resolve-for-ranges", "--ssh-port", "2222").start()
+    try:
+        assert Box(server, networkAllowList=f"{OTHER}/32").resolve("other.test") == OTHER
+        named = Box(server, domainAllowList="good.test")
+        assert named.resolve("good.test") == SHARED
+        for port in (22, 2222):
+            assert talk_first(named, port, "SSH-2.0-me\\r\\n").startswith("SSH-2.0-test"), port
+    finally:
+        server.purge()
 
 
 def test_addresses_without_a_name_are_closed(box):

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
 
-use crate::{NetworkError, Subnet};
+use crate::{NetworkError, Subnet, forwarding};
 
 const DIRECTORY: &str = "/run/sebring";
 /// Each place has 4,096 ranges of user ids, and there are 65,536 in all.
@@ -82,6 +82,9 @@ impl Claim {
     /// Gives the place up.
     pub fn release(self) -> io::Result<()> {
         std::fs::remove_file(file(self.place))?;
+        if (0..PLACES).all(|place| read(place).is_none()) {
+            forwarding::end()?;
+        }
         match std::fs::remove_dir(DIRECTORY) {
             // Another server has a place, too.
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),

@@ -1,4 +1,4 @@
-//! The elements of all sets of a server's table, to find those that no sandbox owns. Not on the way of any sandbox: it runs
+//! The elements of a server's table that belong to sandboxes, to find those that no sandbox owns. Not on the way of any sandbox: it runs
 //! `nft` and reads its JSON (libnftables-json(5)).
 
 use std::net::Ipv4Addr;
@@ -6,9 +6,14 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::egress::{ALLOWED, CLOSED, CONFINED, OPENED};
+use crate::links::LINKED;
 use crate::{Claim, NetworkError, policy};
 
-/// One element of one set; the sets of a table begin their elements with the sandbox's address.
+/// The sets whose elements are put there for a sandbox. The others are filled and emptied by the kernel as packets pass.
+const OWNED: [&str; 5] = [CLOSED, CONFINED, ALLOWED, OPENED, LINKED];
+
+/// One element of one of these sets, which all begin with the sandbox's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
     /// Set and element, in the words of `nft`.
@@ -40,6 +45,7 @@ fn read(answer: &Value) -> Vec<Element> {
     let objects = answer["nftables"].as_array().into_iter().flatten();
     objects
         .filter_map(|object| object.get("set"))
+        .filter(|set| set["name"].as_str().is_some_and(|name| OWNED.contains(&name)))
         .flat_map(|set| {
             let elements = set["elem"].as_array().into_iter().flatten();
             elements.filter_map(|element| {
@@ -79,6 +85,7 @@ mod tests {
             {"metainfo": {"version": "1.0.6"}},
             {"set": {"name": "closed", "elem": ["10.200.0.17"]}},
             {"set": {"name": "confined"}},
+            {"set": {"name": "told", "elem": ["10.200.0.17"]}},
             {"set": {"name": "allowed", "elem": [
                 {"concat": ["10.200.0.18", {"prefix": {"addr": "1.1.1.0", "len": 24}}]},
                 {"elem": {"val": {"concat": ["10.200.0.18", {"range": ["2.0.0.1", "2.0.0.9"]}]}, "timeout": 60}},

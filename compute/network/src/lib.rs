@@ -7,15 +7,19 @@ mod answer;
 mod asked;
 pub mod claim;
 mod config;
+mod conntrack;
 mod denials;
 pub mod egress;
 pub mod elements;
+mod endings;
+mod forwarding;
 mod inspect;
 pub mod links;
 mod names;
 mod netlink;
 mod network;
 mod nftables;
+mod places;
 pub mod policy;
 mod refused;
 pub mod resolver;
@@ -25,7 +29,7 @@ mod unreachable;
 mod upstream;
 
 pub use claim::Claim;
-pub use config::NetworkConfig;
+pub use config::{NetworkConfig, SSH_PORT};
 pub use egress::Confined;
 pub use links::{Links, Member};
 pub use network::Network;
@@ -35,7 +39,7 @@ pub use subnet::Subnet;
 pub mod untrusted {
     pub use crate::answer::Answer;
     pub use crate::asked::Asked;
-    pub use crate::inspect::{Said, host, server_name};
+    pub use crate::inspect::{Answered, Said, answered, host, length, server_name, speaks};
     pub use crate::refused::Head;
 }
 

@@ -11,6 +11,7 @@ use sebring_types::{Denial, SandboxId};
 use crate::config::NetworkConfig;
 use crate::denials::Denials;
 use crate::egress::{Confined, OPENED};
+use crate::endings::Endings;
 use crate::inspect::Inspector;
 use crate::nftables::Transaction;
 use crate::resolver::Resolver;
@@ -20,7 +21,10 @@ use crate::{Claim, Links, NetworkError, policy, refused};
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Network(Arc<Parts>);
+pub struct Network {
+    parts: Arc<Parts>,
+    endings: Endings,
+}
 
 /// What all that looks at the traffic of sandboxes shares.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(crate) struct Parts {
     pub sources: Sources,
     pub unreachable: Unreachable,
     pub links: Arc<Links>,
+    pub names_for_ranges: bool,
+    pub ssh_ports: Vec<u16>,
     denials: Denials,
 }
 
@@ -48,6 +54,8 @@ impl Network {
             sources: Sources::default(),
             unreachable: Unreachable::new(claim.subnet, &config.protected),
             links,
+            names_for_ranges: config.names_for_ranges,
+            ssh_ports: config.ssh_ports.clone(),
             denials: Denials::start(sandboxes)?,
         });
         for confined in running {
@@ -60,12 +68,13 @@ impl Network {
         refused::watch(claim, parts.clone())?;
         tokio::spawn(inspector.run());
         tokio::spawn(resolver.run());
-        Ok(Self(parts))
+        let endings = Endings::start(parts.table.clone())?;
+        Ok(Self { parts, endings })
     }
 
     /// Puts the rule of a sandbox in force, in place of the one it had; connections that it forbids end. Blocks.
     pub fn confine(&self, confined: &Confined) -> Result<(), NetworkError> {
-        let parts = &self.0;
+        let parts = &self.parts;
         let to = &confined.egress;
         let changed = match parts.sources.get(confined.source) {
             Some(source) => source.change(to.clone(), |before, closed| {
@@ -87,9 +96,9 @@ impl Network {
 
     /// Takes the rule of a sandbox out of force, which must have ended, so that its address can be used again. Blocks.
     pub fn lift(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
-        let Some(source) = self.0.sources.remove(address) else { return Ok(()) };
+        let Some(source) = self.parts.sources.remove(address) else { return Ok(()) };
         let lifted = source.end(|before, closed| {
-            let mut transaction = Transaction::new(&self.0.table);
+            let mut transaction = Transaction::new(&self.parts.table);
             transaction.add(OPENED, closed);
             transaction.delete(OPENED, closed);
             Confined { source: address, sandbox: source.sandbox, egress: Egress::Open }
@@ -99,27 +108,43 @@ impl Network {
         lifted.map_err(NetworkError::io("network rules of an ended sandbox"))
     }
 
+    /// Makes the kernel forget the connections of a sandbox that has ended, within seconds. The address must not be given to
+    /// another until `held` is dropped.
+    pub fn forget(&self, address: Ipv4Addr, held: impl Send + 'static) {
+        self.endings.forget(address, Box::new(held));
+    }
+
     /// What a sandbox was not let reach lately, the oldest first. Blocks.
     pub fn denials(&self, sandbox: SandboxId) -> io::Result<Vec<Denial>> {
-        self.0.denials.read(sandbox)
+        self.parts.denials.read(sandbox)
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::Subnet;
+    use crate::{SSH_PORT, Subnet};
 
-    /// A network without rules, of which no sandbox is known.
+    /// Stands for a sandbox.
+    pub const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+    /// A network without rules, with one sandbox that may reach everything.
     pub fn parts() -> Parts {
-        let scratch = std::env::temp_dir();
+        parts_with(Egress::Open)
+    }
+
+    pub fn parts_with(egress: Egress) -> Parts {
         let links = Links::new(Claim { place: 99, subnet: Subnet::new(10, 209) }, []);
-        Parts {
+        let parts = Parts {
             links: Arc::new(links),
+            names_for_ranges: false,
+            ssh_ports: vec![SSH_PORT],
             table: "sebring_test".to_owned(),
             sources: Sources::default(),
             unreachable: Unreachable::new(Subnet::new(10, 209), &[]),
-            denials: Denials::start(&scratch).expect("a thread"),
-        }
+            denials: Denials::start(&std::env::temp_dir()).expect("a thread"),
+        };
+        parts.sources.insert(&Confined { source: LOOPBACK, sandbox: SandboxId::generate(), egress }, &parts.denials);
+        parts
     }
 }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
-use sebring_types::denial::Protocol;
+use sebring_types::denial::{Protocol, Reason};
 
-use crate::netlink::{ACKNOWLEDGE, HEADER, Messages, REQUEST};
+use crate::netlink::{ACKNOWLEDGE, Attributes, Messages, REQUEST, code, messages};
 use crate::network::Parts;
 use crate::{Claim, NetworkError};
 
@@ -25,6 +25,9 @@ const CONFIGURE_MODE: u16 = 2;
 const MODE_COPY_PACKET: u8 = 2;
 const CONFIGURE_THRESHOLD: u16 = 5;
 const PAYLOAD: u16 = 9;
+const PREFIX: u16 = 10;
+/// How the rules mark what they refuse because a sandbox has too many connections, or begins too many.
+pub(crate) const CROWDED: &str = "crowded";
 /// Of the netlink family, after the header.
 const GENERIC: usize = 4;
 /// Bytes of a packet that the kernel copies: the IPv4 header with all options, and the ports.
@@ -44,7 +47,9 @@ pub(crate) fn watch(claim: Claim, parts: Arc<Parts>) -> Result<(), NetworkError>
         let mut buffer = vec![0; 64 * 1024];
         loop {
             match rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty()) {
-                Ok((length, _)) => packets(&buffer[..length]).for_each(|packet| note(&parts, packet)),
+                Ok((length, _)) => {
+                    packets(&buffer[..length]).for_each(|(packet, crowded)| note(&parts, packet, crowded))
+                }
                 // Some were lost, as the sandboxes sent too many.
                 Err(Errno::NOBUFS | Errno::INTR) => {}
                 Err(error) => return tracing::error!(%error, "refused packets are not noted any more"),
@@ -55,10 +60,13 @@ pub(crate) fn watch(claim: Claim, parts: Arc<Parts>) -> Result<(), NetworkError>
     thread.map(drop).map_err(NetworkError::io("thread for refused packets"))
 }
 
-fn note(parts: &Parts, packet: Head) {
+fn note(parts: &Parts, packet: Head, crowded: bool) {
     let Some(source) = parts.sources.get(packet.from) else { return };
-    let reason = parts.unreachable.reason(packet.to);
-    let reason = reason.unwrap_or_else(|| source.reason(packet.to, packet.protocol));
+    let reason = match parts.unreachable.reason(packet.to) {
+        _ if crowded => Reason::TooManyConnections,
+        Some(reason) => reason,
+        None => source.reason(packet.to, packet.protocol),
+    };
     let names = source.names_of(packet.to);
     source.deny(packet.protocol, names.first().map(String::as_str), Some((packet.to, packet.port)), reason);
 }
@@ -71,13 +79,12 @@ fn subscribe(group: u16) -> io::Result<OwnedFd> {
         Some(netlink::NETFILTER),
     )?;
     let configure = |kind: u16, value: &[u8]| {
-        let mut messages = Messages::default();
-        messages.message(CONFIGURE, REQUEST | ACKNOWLEDGE, 0, group, |m| m.attribute(kind, value));
-        rustix::net::send(&socket, messages.bytes(), SendFlags::empty())?;
+        let mut request = Messages::default();
+        request.message(CONFIGURE, REQUEST | ACKNOWLEDGE, 0, group, |m| m.attribute(kind, value));
+        rustix::net::send(&socket, request.bytes(), SendFlags::empty())?;
         let mut answer = [0; 1024];
         let (length, _) = rustix::net::recv(&socket, answer.as_mut_slice(), RecvFlags::empty())?;
-        let code = answer[..length].get(HEADER..HEADER + 4).and_then(|code| code.try_into().ok());
-        match code.map(i32::from_ne_bytes) {
+        match messages(&answer[..length]).next().and_then(|(_, body)| code(body)) {
             Some(0) => Ok(()),
             Some(code) => Err(io::Error::from_raw_os_error(-code)),
             None => Err(io::Error::other("netlink answer without a verdict")),
@@ -124,40 +131,14 @@ impl Head {
     }
 }
 
-/// The packets of which the kernel's messages tell.
-fn packets(mut messages: &[u8]) -> impl Iterator<Item = Head> {
-    std::iter::from_fn(move || {
-        while let Some((kind, body)) = next(&mut messages) {
-            if kind == PACKET
-                && let Some(head) = body.get(GENERIC..).and_then(payload)
-            {
-                return Some(head);
-            }
-        }
-        None
+/// The packets of which the kernel's messages tell, and which were refused because there were too many.
+fn packets(bytes: &[u8]) -> impl Iterator<Item = (Head, bool)> {
+    messages(bytes).filter(|(header, _)| header.kind == PACKET).filter_map(|(_, body)| {
+        let attributes = Attributes(body.get(GENERIC..)?);
+        let crowded = { attributes }.any(|(kind, value)| kind == PREFIX && value.starts_with(CROWDED.as_bytes()));
+        let (_, payload) = { attributes }.find(|(kind, _)| *kind == PAYLOAD)?;
+        Some((Head::read(payload)?, crowded))
     })
-}
-
-fn payload(mut attributes: &[u8]) -> Option<Head> {
-    while attributes.len() >= 4 {
-        let length = usize::from(u16::from_ne_bytes([attributes[0], attributes[1]]));
-        let kind = u16::from_ne_bytes([attributes[2], attributes[3]]);
-        let value = attributes.get(4..length)?;
-        if kind == PAYLOAD {
-            return Head::read(value);
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
-    None
-}
-
-/// Takes one netlink message off: its kind and what follows the header.
-fn next<'a>(messages: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
-    let length = u32::from_ne_bytes(messages.get(..4)?.try_into().ok()?) as usize;
-    let kind = u16::from_ne_bytes(messages.get(4..6)?.try_into().ok()?);
-    let body = messages.get(HEADER..length)?;
-    *messages = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
-    Some((kind, body))
 }
 
 #[cfg(test)]
@@ -171,10 +152,11 @@ mod tests {
         packet
     }
 
-    fn message(packet: &[u8]) -> Vec<u8> {
+    fn message(packet: &[u8], prefix: &str) -> Vec<u8> {
         let mut messages = Messages::default();
         messages.message(PACKET, 0, 0, 7, |m| {
             m.attribute(1, &[0; 4]);
+            m.text(PREFIX, prefix);
             m.attribute(PAYLOAD, packet);
         });
         messages.bytes().to_vec()
@@ -182,17 +164,17 @@ mod tests {
 
     #[test]
     fn reads_what_the_kernel_tells() {
-        let told = [message(&packet(6)), message(&[]), message(&packet(17))].concat();
-        let heads: Vec<Head> = packets(&told).collect();
+        let told = [message(&packet(6), ""), message(&[], ""), message(&packet(17), CROWDED)].concat();
+        let heads: Vec<_> = packets(&told).collect();
         let (from, to) = (Ipv4Addr::new(10, 200, 0, 16), Ipv4Addr::new(192, 0, 2, 1));
         let head = |protocol| Head { from, to, protocol, port: Some(443) };
-        assert_eq!(heads, [head(Protocol::Tcp), head(Protocol::Udp)]);
+        assert_eq!(heads, [(head(Protocol::Tcp), false), (head(Protocol::Udp), true)]);
         assert_eq!(Head::read(&packet(1)).map(|head| head.port), Some(None));
     }
 
     #[test]
     fn survives_what_is_cut() {
-        let whole = message(&packet(6));
+        let whole = message(&packet(6), "");
         for length in 0..whole.len() {
             packets(&whole[..length]).for_each(drop);
         }

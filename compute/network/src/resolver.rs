@@ -2,7 +2,10 @@
 //!
 //! Messages of sandboxes that may ask for anything pass unread: an answer that names an address a sandbox must not reach
 //! does not open it, since the packet rules stand on their own. A sandbox with a list of names gets answers about these
-//! only, and before it gets one, what it names is opened.
+//! only, and before it gets one, what it names is opened. One with a list of ranges and no names gets none, unless the operator
+//! says so: a question carries its name to a stranger's server.
+//!
+//! Who is no running sandbox gets no answer. UDP and TCP have places apart, and each sandbox so many of them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,20 +14,26 @@ use std::time::Duration;
 use sebring_types::denial::{Protocol, Reason};
 use simple_dns::RCODE;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::answer::Answer;
 use crate::asked::{Asked, HEADER, reply};
 use crate::network::Parts;
+use crate::places::{Place, Places};
 use crate::source::{Asking, Source};
 use crate::upstream::{MESSAGE, PORT, Transport, Upstreams, receive, send};
 use crate::{NetworkError, names};
 
 /// A TCP connection may carry several queries.
 const CONNECTION: Duration = Duration::from_secs(30);
+/// How long a client may take for a query, and be silent between two.
+const IDLE: Duration = Duration::from_secs(5);
 /// Queries under way at once; more are dropped, as by any busy resolver.
-const CONCURRENT: usize = 1024;
+const QUERIES: usize = 1024;
+const QUERIES_EACH: usize = 128;
+/// TCP connections at once.
+const CONNECTIONS: usize = 512;
+const CONNECTIONS_EACH: usize = 32;
 
 /// A bound resolver.
 #[derive(Debug)]
@@ -49,28 +58,35 @@ impl Resolver {
 
     /// Serves until dropped.
     pub async fn run(self) {
-        let free = Arc::new(Semaphore::new(CONCURRENT));
+        let queries = Places::new(QUERIES, QUERIES_EACH);
+        let connections = Places::new(CONNECTIONS, CONNECTIONS_EACH);
         let mut message = vec![0; MESSAGE];
         loop {
             tokio::select! {
                 received = self.udp.recv_from(&mut message) => match received {
                     Ok((length, client)) => {
-                        let Ok(permit) = free.clone().try_acquire_owned() else { continue };
+                        let Some((source, place)) = self.admit(client, &queries) else { continue };
                         let query = message[..length].to_vec();
-                        tokio::spawn(one(self.udp.clone(), query, client, self.answers.clone(), permit));
+                        tokio::spawn(one(self.udp.clone(), query, client, source, self.answers.clone(), place));
                     }
                     // An earlier answer could not be delivered; that says nothing about the next query.
                     Err(error) => tracing::debug!(%error, "resolver socket"),
                 },
                 accepted = self.tcp.accept() => {
                     if let Ok((stream, client)) = accepted
-                        && let Ok(permit) = free.clone().try_acquire_owned()
+                        && let Some((source, place)) = self.admit(client, &connections)
                     {
-                        tokio::spawn(several(stream, client, self.answers.clone(), permit));
+                        tokio::spawn(several(stream, source, self.answers.clone(), place));
                     }
                 }
             }
         }
+    }
+
+    /// The running sandbox that a client is, with a place for it.
+    fn admit(&self, client: SocketAddr, places: &Places) -> Option<(Arc<Source>, Place)> {
+        let IpAddr::V4(address) = client.ip() else { return None };
+        Some((self.answers.parts.sources.get(address)?, places.take(address)?))
     }
 }
 
@@ -78,20 +94,21 @@ async fn one(
     socket: Arc<UdpSocket>,
     query: Vec<u8>,
     client: SocketAddr,
+    source: Arc<Source>,
     answers: Answers,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 ) {
-    if let Some(reply) = answers.to(query, client.ip(), Transport::Udp).await
+    if let Some(reply) = answers.to(query, &source, Transport::Udp).await
         && let Err(error) = socket.send_to(&reply, client).await
     {
         tracing::debug!(%client, %error, "answer not delivered");
     }
 }
 
-async fn several(mut stream: TcpStream, client: SocketAddr, answers: Answers, _permit: OwnedSemaphorePermit) {
+async fn several(mut stream: TcpStream, source: Arc<Source>, answers: Answers, _place: Place) {
     let conversation = async {
-        while let Some(query) = receive(&mut stream).await? {
-            let Some(reply) = answers.to(query, client.ip(), Transport::Tcp).await else { break };
+        while let Some(query) = timeout(IDLE, receive(&mut stream)).await?? {
+            let Some(reply) = answers.to(query, &source, Transport::Tcp).await else { break };
             send(&mut stream, &reply).await?;
         }
         Ok::<_, std::io::Error>(())
@@ -108,35 +125,39 @@ struct Answers {
 }
 
 impl Answers {
-    /// The answer to a client; none for what is not even a message.
-    async fn to(&self, query: Vec<u8>, client: IpAddr, transport: Transport) -> Option<Vec<u8>> {
+    /// The answer to a sandbox; none for what is not even a message.
+    async fn to(&self, query: Vec<u8>, source: &Arc<Source>, transport: Transport) -> Option<Vec<u8>> {
         if query.len() < HEADER {
             return None;
         }
-        let source = match client {
-            IpAddr::V4(address) => self.parts.sources.get(address),
-            IpAddr::V6(_) => None,
-        };
         // Asked each time: the rule may change while a connection is open.
-        let asking = source.map(|source| (source.asking(), source));
-        if !matches!(asking, Some((Asking::Nothing, _)))
-            && let Some(answer) = names::answer(&self.parts.links, client, &query)
+        let asking = match source.asking() {
+            Asking::NoNames if self.parts.names_for_ranges => Asking::Anything,
+            asking => asking,
+        };
+        if asking != Asking::Nothing
+            && let Some(answer) = names::answer(&self.parts.links, source.address.into(), &query)
         {
             return Some(answer);
         }
         match asking {
-            None | Some((Asking::Anything, _)) => {
+            Asking::Anything => {
                 let answer = self.upstreams.ask(&query, transport).await;
                 Some(answer.unwrap_or_else(|| reply(query, RCODE::ServerFailure)))
             }
-            Some((Asking::SomeNames, source)) => {
+            Asking::SomeNames => {
                 let Some(asked) = Asked::read(&query) else { return Some(reply(query, RCODE::Refused)) };
-                let answer = self.about_a_name(&asked, &source).await;
+                let answer = self.about_a_name(&asked, source).await;
                 let answer = answer.unwrap_or_else(|| asked.nothing(RCODE::ServerFailure));
                 let fits = transport == Transport::Tcp || answer.len() <= asked.room;
                 Some(if fits { answer } else { asked.truncated() })
             }
-            Some((Asking::Nothing, _)) => Some(reply(query, RCODE::Refused)),
+            Asking::NoNames => {
+                let Some(asked) = Asked::read(&query) else { return Some(reply(query, RCODE::Refused)) };
+                source.deny(Protocol::Dns, Some(&asked.name), None, Reason::NameNotAllowed);
+                Some(asked.nothing(RCODE::NameError))
+            }
+            Asking::Nothing => Some(reply(query, RCODE::Refused)),
         }
     }
 
@@ -187,17 +208,22 @@ impl Answers {
 
 #[cfg(test)]
 mod tests {
+    use sebring_types::runner::Egress;
+
     use super::*;
-    use crate::network::tests::parts;
+    use crate::network::tests::{LOOPBACK, parts, parts_with};
     use crate::upstream::by_udp;
 
     const QUERY: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01x\x00\x00\x01\x00\x01";
 
     async fn resolver(upstreams: &[SocketAddr]) -> SocketAddr {
-        // Loopback, where no sandbox is: everything may be asked.
-        let parts = Arc::new(parts());
+        serve(upstreams, parts()).await
+    }
+
+    async fn serve(upstreams: &[SocketAddr], parts: Parts) -> SocketAddr {
         let upstreams = Upstreams::of(upstreams);
-        let resolver = Resolver::bind_to(([127, 0, 0, 1], 0).into(), upstreams, parts).await.expect("bind");
+        let bound = Resolver::bind_to((LOOPBACK, 0).into(), upstreams, Arc::new(parts)).await;
+        let resolver = bound.expect("bind");
         let address = resolver.udp.local_addr().expect("address");
         tokio::spawn(resolver.run());
         address
@@ -246,6 +272,43 @@ mod tests {
         }
         send(&mut client, b"short").await.expect("sent");
         assert!(!matches!(receive(&mut client).await, Ok(Some(_))), "no message, no answer");
+    }
+
+    #[tokio::test]
+    async fn one_who_says_nothing_keeps_nobody_from_asking() {
+        let address = resolver(&[upstream().await]).await;
+        let mut idle = Vec::new();
+        for _ in 0..2 * CONNECTIONS_EACH {
+            idle.push(TcpStream::connect(address).await.expect("connected"));
+        }
+        // Those beyond its share are hung up on at once, not when their time is over.
+        let (mut last, mut byte) = (idle.pop().expect("some"), [0]);
+        let read = timeout(IDLE / 2, tokio::io::AsyncReadExt::read(&mut last, &mut byte)).await.expect("hung up");
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+        let reply = by_udp(address, QUERY).await.expect("an answer");
+        assert_eq!((reply[2] & 0x80, reply[3] & 0x0f), (0x80, 0));
+    }
+
+    #[tokio::test]
+    async fn who_may_reach_ranges_only_gets_no_names() {
+        for (names_for_ranges, code) in [(false, RCODE::NameError), (true, RCODE::NoError)] {
+            let mut parts = parts_with(Egress::Only(vec!["192.0.2.0/24".parse().expect("a range")]));
+            parts.names_for_ranges = names_for_ranges;
+            let source = parts.sources.get(LOOPBACK).expect("a source");
+            let answers = Answers { upstreams: Upstreams::of(&[upstream().await]), parts: Arc::new(parts) };
+            let reply = answers.to(QUERY.to_vec(), &source, Transport::Udp).await.expect("an answer");
+            assert_eq!((reply[2] & 0x80, reply[3] & 0x0f), (0x80, code as u8));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stranger_gets_no_answer() {
+        let parts = parts();
+        parts.sources.remove(LOOPBACK);
+        let mut stream = TcpStream::connect(serve(&[upstream().await], parts).await).await.expect("a connection");
+        // It may be closed before this is sent.
+        let _ = send(&mut stream, QUERY).await;
+        assert!(!matches!(receive(&mut stream).await, Ok(Some(_))));
     }
 
     #[tokio::test]

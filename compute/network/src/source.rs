@@ -23,8 +23,6 @@ const LEAST: Duration = Duration::from_secs(10);
 const MOST: Duration = Duration::from_hours(24);
 /// Addresses that names hold open at once.
 const OPEN: usize = 512;
-/// Connections that are looked at, at once.
-const CONNECTIONS: usize = 1024;
 
 /// Every running sandbox.
 #[derive(Debug, Default)]
@@ -87,6 +85,8 @@ struct Open {
 pub(crate) enum Asking {
     Anything,
     SomeNames,
+    /// Linked sandboxes only: each name that others are asked for is told to whoever answers for it.
+    NoNames,
     Nothing,
 }
 
@@ -106,7 +106,8 @@ impl Source {
 
     pub fn asking(&self) -> Asking {
         match self.lock().egress {
-            Egress::Open | Egress::Only(_) => Asking::Anything,
+            Egress::Open => Asking::Anything,
+            Egress::Only(_) => Asking::NoNames,
             Egress::Named { .. } => Asking::SomeNames,
             Egress::Closed => Asking::Nothing,
         }
@@ -196,10 +197,10 @@ impl Source {
         changed
     }
 
-    /// Notes a connection to `address` that is looked at, and how it is told that it must end; none when there are too many.
+    /// Notes a connection to `address` that is looked at, and how it is told that it must end; none when the sandbox has ended.
     pub fn connect(self: &Arc<Self>, address: Ipv4Addr) -> Option<(Connection, oneshot::Receiver<()>)> {
         let mut state = self.lock();
-        if !state.alive || state.connections.len() >= CONNECTIONS {
+        if !state.alive {
             return None;
         }
         let (cut, is_cut) = oneshot::channel();

@@ -120,6 +120,11 @@ impl Inner {
             tracing::error!(%error, "a network rule stays and may confine the next sandbox with its address");
         }
     }
+
+    /// Lets others have the slot of an ended sandbox, as soon as the kernel has forgotten its connections.
+    pub(crate) fn vacate(&self, slot: u16) {
+        self.network.forget(self.host.claim.subnet.address(slot), self.slots.give_back(slot));
+    }
 }
 
 /// Puts the sizes of a running sandbox in force, and shows them inside.

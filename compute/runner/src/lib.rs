@@ -50,5 +50,5 @@ pub use host::{Host, HostError};
 pub use leftovers::{Kind, Leftover};
 pub use purge::purge;
 pub use runner::LocalRunner;
-pub use sebring_network::{NetworkConfig, Subnet};
+pub use sebring_network::{NetworkConfig, SSH_PORT, Subnet};
 pub use settings::HostSetting;

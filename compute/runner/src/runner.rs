@@ -242,7 +242,7 @@ impl Inner {
             self.park(sandbox, disk);
             point(Point::DiskParked);
         }
-        self.slots.give_back(live.slot);
+        self.vacate(live.slot);
         self.save(record)?;
         point(Point::ReleaseRecorded);
         Ok(())

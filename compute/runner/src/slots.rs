@@ -57,8 +57,8 @@ impl Slots {
     pub fn start(claim: Claim, ward: Arc<Ward>, ahead: usize, in_use: &[u16], limit: usize) -> Self {
         let last = LAST.min(claim.subnet.last());
         let total = limit.min(usize::from(last - FIRST) + 1);
-        let free = (FIRST..=last).filter(|number| !in_use.contains(number)).take(total.saturating_sub(in_use.len()));
-        let free = free.collect();
+        // More than can be taken at once: some wait to be forgotten by the kernel.
+        let free = (FIRST..=last).filter(|number| !in_use.contains(number)).collect();
         let numbers = Arc::new(Numbers { free: Mutex::new(free), given_back: Condvar::new() });
         let (sender, receiver) = mpsc::channel(ahead.max(1));
         let refill = Refill { claim, ward, mtu: claim.packet_size(), numbers: numbers.clone(), sender };
@@ -93,11 +93,11 @@ impl Slots {
         self.total.saturating_sub(self.taken.load(Ordering::Acquire))
     }
 
-    /// Gives a number back; its namespaces must have no process any more.
-    pub fn give_back(&self, number: u16) {
+    /// Gives a number back; its namespaces must have no process any more. It is used again when what is returned is dropped.
+    #[must_use = "the kernel may still have to forget what the address did"]
+    pub fn give_back(&self, number: u16) -> Vacated {
         self.taken.fetch_sub(1, Ordering::AcqRel);
-        self.numbers.lock().push_back(number);
-        self.numbers.given_back.notify_one();
+        Vacated { number, numbers: self.numbers.clone() }
     }
 }
 
@@ -124,6 +124,20 @@ impl Numbers {
             }
             free = self.given_back.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+/// A number that nobody has and nobody gets yet.
+#[derive(Debug)]
+pub(crate) struct Vacated {
+    number: u16,
+    numbers: Arc<Numbers>,
+}
+
+impl Drop for Vacated {
+    fn drop(&mut self) {
+        self.numbers.lock().push_back(self.number);
+        self.numbers.given_back.notify_one();
     }
 }
 

@@ -141,7 +141,7 @@ impl Inner {
                 point(Point::StartFailed);
                 record.phase = Phase::Stopped;
                 self.save(&record)?;
-                self.slots.give_back(number);
+                self.vacate(number);
                 Err(error)
             }
         }

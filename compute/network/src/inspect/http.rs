@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -43,7 +45,13 @@ pub(super) async fn serve(visit: &Visit, client: Replay) -> io::Result<()> {
         .header_read_timeout(IDLE)
         .serve_connection(TokioIo::new(client), service_fn(|request| exchange.answer(request)))
         .with_upgrades();
-    serving.await.map_err(io::Error::other)?;
+    if let Err(error) = serving.await {
+        // SMTP and Redis may begin like a request.
+        if error.is_parse() {
+            visit.deny(Protocol::Tcp, None, Reason::UnknownProtocol);
+        }
+        return Err(io::Error::other(error));
+    }
     let upgrade = exchange.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some((client, server)) = upgrade else { return Ok(()) };
     let (client, server) = tokio::try_join!(client, server).map_err(io::Error::other)?;
@@ -92,7 +100,9 @@ impl Exchange<'_> {
         };
         let mut response = sender.send_request(request).await.map_err(io::Error::other)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let Some(client) = client else { return Err(io::Error::other("the server changed the protocol unasked")) };
+            let Some(client) = client.filter(|_| wants_websocket(response.headers())) else {
+                return Err(io::Error::other("the server changed the protocol unasked"));
+            };
             let joined = (client, hyper::upgrade::on(&mut response));
             *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(joined);
         }
@@ -148,11 +158,22 @@ fn prepare<B>(request: &mut Request<B>) -> bool {
         *request.uri_mut() = Uri::from(path);
     }
     let headers = request.headers_mut();
-    let websocket = headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()));
+    // Who sends the body on says anew, and once, how it ends.
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(CONTENT_LENGTH);
+    }
+    let websocket = wants_websocket(headers);
     if !websocket && headers.contains_key(UPGRADE) {
         drop_upgrade(headers);
     }
     websocket
+}
+
+/// Whether these name WebSocket as the next protocol, and no other beside it.
+fn wants_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let first = protocols.next().is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()));
+    first && protocols.next().is_none()
 }
 
 /// As if the client had not asked for another protocol (RFC 9110 §7.8).
@@ -237,6 +258,8 @@ mod tests {
             assert!(!prepare(&mut request), "{several}");
             assert!(request.headers().is_empty());
         }
+        let mut twice = request("GET", "/", &[("upgrade", "websocket"), ("upgrade", "h2c"), ("connection", "upgrade")]);
+        assert!(!prepare(&mut twice) && twice.headers().is_empty());
         let mut websocket = request("GET", "/", &[("upgrade", "WebSocket"), ("connection", "Upgrade")]);
         assert!(prepare(&mut websocket));
         assert_eq!(websocket.headers().len(), 2);
