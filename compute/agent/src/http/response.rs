@@ -10,6 +10,7 @@ use super::error::{Failure, Place};
 pub type Response = http::Response<Body>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// 200 with a JSON body.
 pub fn json<T: Serialize>(value: &T) -> Result<Response, Failure> {
@@ -30,8 +31,20 @@ pub fn failure(failure: &Failure, place: Place<'_>) -> Response {
     with_json(failure.kind.status(), failure.body(Some(place)))
 }
 
+/// 200 with bytes that are mostly text.
+pub fn plain(text: Vec<u8>) -> Response {
+    let mut response = with_status(StatusCode::OK, text.into());
+    response.headers_mut().insert(CONTENT_TYPE, PLAIN);
+    response
+}
+
 fn with_json(status: StatusCode, text: Vec<u8>) -> Response {
-    let mut response = with_status(status, text.into());
+    json_text(status, text.into())
+}
+
+/// An answer whose body is JSON already.
+pub fn json_text(status: StatusCode, body: Body) -> Response {
+    let mut response = with_status(status, body);
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
 }

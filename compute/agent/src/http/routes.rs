@@ -52,7 +52,7 @@ async fn route(agent: Arc<Agent>, request: Request) -> Result<Response, Failure>
         },
 
         ["process", "execute"] if post => response::json(&execute::execute(&agent, request.json().await?).await?),
-        ["process", "code-run"] if post => response::json(&code_run::run(&agent, request.json().await?).await?),
+        ["process", "code-run"] if post => code_run::run(&agent, request.json().await?).await,
 
         ["process", "session"] if post => session::create(&agent, request).await,
         ["process", "session"] if get => session::list(&agent),
@@ -60,7 +60,7 @@ async fn route(agent: Arc<Agent>, request: Request) -> Result<Response, Failure>
         ["process", "session", id] if get => session::get(&agent, id),
         ["process", "session", id] if delete => session::delete(&agent, id).await,
         ["process", "session", id, "exec"] if post => session::execute(&agent, id, request).await,
-        ["process", "session", id, "command", command] if get => session::command(&agent, id, command),
+        ["process", "session", id, "command", command] if get => session::command(&agent, id, command).await,
         ["process", "session", id, "command", command, "logs"] if get => session::logs(&agent, id, command, request),
         ["process", "session", id, "command", command, "input"] if post => {
             session::input(&agent, id, command, request).await

@@ -29,7 +29,6 @@ const LONGEST_REASON: usize = 123;
 
 pub mod close_code {
     pub const NORMAL: u16 = 1000;
-    pub const GOING_AWAY: u16 = 1001;
     pub const PROTOCOL_ERROR: u16 = 1002;
     pub const POLICY: u16 = 1008;
     pub const ERROR: u16 = 1011;

@@ -1,8 +1,8 @@
 //! `POST /process/execute`: one command through a shell.
 //!
-//! The answer comes when the command's output ends: a background process that keeps it open keeps the request open,
-//! so that no output is lost; redirect its output to let it go on alone. When the caller hangs up, the command is
-//! killed, for nobody can read its result any more; the official server lets it run on.
+//! The answer comes when the command itself has ended, with what was written until then. What it left in the background
+//! goes on; what that writes later is dropped. When the caller hangs up, the command is killed, for nobody can read its
+//! result any more; the official server lets it run on.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -55,7 +55,7 @@ pub async fn execute(agent: &Agent, request: Request) -> Result<Answer, Failure>
     let directory = agent.resolve(request.cwd.as_deref().unwrap_or(""));
     let files = script.map(Into::into).into_iter().collect();
     let task = Task { program: &shell, arguments, variables: &variables, directory: &directory, input: None, files };
-    run(agent, task, timeout, None).await
+    run(agent, task, timeout).await
 }
 
 /// A program that is run to its end.
@@ -84,14 +84,8 @@ pub fn timeout(seconds: Option<i64>) -> Result<Option<Duration>, Failure> {
     }
 }
 
-/// Runs a program to the end of its output, and of what it writes to the other end of `side`. One that cannot be
-/// started exits with -1 and says why.
-pub async fn run(
-    agent: &Agent,
-    task: Task<'_>,
-    timeout: Option<Duration>,
-    side: Option<&mut Capture>,
-) -> Result<Answer, Failure> {
+/// Runs a program to its end. One that cannot be started exits with -1 and says why.
+pub async fn run(agent: &Agent, task: Task<'_>, timeout: Option<Duration>) -> Result<Answer, Failure> {
     let (mut capture, writer) = Capture::new()?;
     // The agent's own standard input is /dev/null.
     let nothing = std::io::stdin();
@@ -115,11 +109,13 @@ pub async fn run(
     // The pipes end when the last of the child's ends is closed; these are ours.
     drop((writer, task.input, task.files));
     let finish = async {
-        match side {
-            None => capture.read_to_end().await?,
-            Some(side) => drop(tokio::try_join!(capture.read_to_end(), side.read_to_end())?),
+        tokio::select! {
+            exit = job.wait() => Ok::<Exit, std::io::Error>(exit),
+            read = capture.read_to_end() => {
+                read?;
+                Ok(job.wait().await)
+            }
         }
-        Ok::<Exit, std::io::Error>(job.wait().await)
     };
     let exit = match timeout {
         None => finish.await?,

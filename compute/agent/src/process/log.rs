@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
+use super::text::Decoder;
 use crate::shared::Shared;
 
 /// Of one program, unless its owner says otherwise.
@@ -47,6 +48,8 @@ struct State {
     /// The position after the last byte.
     end: u64,
     kept: usize,
+    /// Bytes of standard output and of standard error that are not kept.
+    gone: [u64; 2],
     /// The program has ended.
     closed: bool,
 }
@@ -209,18 +212,44 @@ impl Log {
     /// Everything that is kept. Bytes that are no UTF-8 become replacement characters.
     pub fn texts(&self) -> Texts {
         let state = self.state.lock();
-        let collect = |wanted: Option<Stream>| {
-            let wanted = state.segments.iter().filter(|segment| wanted.is_none_or(|stream| stream == segment.stream));
-            String::from_utf8_lossy(&wanted.flat_map(|segment| &segment.bytes).copied().collect::<Vec<u8>>())
-                .into_owned()
+        let begin = |gone: u64| if gone > 0 { gap_text(gone) } else { String::new() };
+        let mut texts = Texts {
+            output: begin(state.gone.iter().sum()),
+            stdout: begin(state.gone[Stream::Stdout as usize]),
+            stderr: begin(state.gone[Stream::Stderr as usize]),
         };
-        let (mut output, stdout, stderr) =
-            (collect(None), collect(Some(Stream::Stdout)), collect(Some(Stream::Stderr)));
-        let gone = state.end - state.kept as u64;
-        if gone > 0 {
-            output.insert_str(0, &gap_text(gone));
+        // A character of one stream may be cut by output of the other.
+        let mut decoders = [Decoder::default(), Decoder::default()];
+        for segment in &state.segments {
+            let text = decoders[segment.stream as usize].decode(&segment.bytes);
+            texts.add(segment.stream, &text);
         }
-        Texts { output, stdout, stderr }
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            texts.add(stream, decoders[stream as usize].finish());
+        }
+        texts
+    }
+
+    /// Everything that is kept, as [`framed`] pieces.
+    pub fn framed(&self) -> Vec<u8> {
+        let (mut frames, mut position) = (Vec::new(), 0);
+        loop {
+            match self.read(&mut position) {
+                Piece::Output(stream, bytes) => frames.extend(framed(stream, &bytes)),
+                Piece::Gap(bytes) => frames.extend(framed(Stream::Stdout, gap_text(bytes).as_bytes())),
+                Piece::Wait | Piece::End => return frames,
+            }
+        }
+    }
+}
+
+impl Texts {
+    fn add(&mut self, stream: Stream, text: &str) {
+        self.output.push_str(text);
+        match stream {
+            Stream::Stdout => self.stdout.push_str(text),
+            Stream::Stderr => self.stderr.push_str(text),
+        }
     }
 }
 
@@ -243,8 +272,22 @@ impl State {
     fn drop_first(&mut self) {
         if let Some(segment) = self.segments.pop_front() {
             self.kept -= segment.bytes.len();
+            self.gone[segment.stream as usize] += segment.bytes.len() as u64;
         }
     }
+}
+
+/// Output as streams of both kinds carry it: three equal bytes, 1 for standard output and 2 for standard error, then
+/// output of that kind.
+pub fn framed(stream: Stream, bytes: &[u8]) -> Vec<u8> {
+    let mark = match stream {
+        Stream::Stdout => 1,
+        Stream::Stderr => 2,
+    };
+    let mut frame = Vec::with_capacity(3 + bytes.len());
+    frame.extend_from_slice(&[mark; 3]);
+    frame.extend_from_slice(bytes);
+    frame
 }
 
 /// How a gap looks to people.
@@ -289,6 +332,20 @@ mod tests {
         assert_eq!((texts.output.as_str(), texts.stdout.as_str(), texts.stderr.as_str()), ("abcEF", "abc", "EF"));
     }
 
+    #[test]
+    fn characters_are_whole_in_each_text() {
+        let log = Log::default();
+        let (first, rest) = "漢字".as_bytes().split_at(1);
+        for (stream, bytes) in [(Stream::Stdout, first), (Stream::Stderr, b"line\n"), (Stream::Stdout, rest)] {
+            log.append(stream, bytes);
+        }
+        log.append(Stream::Stderr, &rest[..1]);
+        let texts = log.texts();
+        assert_eq!((texts.stdout.as_str(), texts.stderr.as_str()), ("漢字", "line\n\u{fffd}"));
+        assert_eq!(texts.output, "line\n漢字\u{fffd}");
+        assert_eq!(log.framed()[..4], [1, 1, 1, first[0]]);
+    }
+
     #[tokio::test]
     async fn a_program_waits_for_readers_that_follow() {
         let log = Log::with_limit(1000);
@@ -315,6 +372,7 @@ mod tests {
         assert_eq!(gap, 3 * SEGMENT as u64);
         assert_eq!(pieces.len(), blocks - 3);
         assert!(log.texts().output.starts_with("[98304 earlier bytes"));
+        assert!(log.texts().stdout.starts_with("[98304 earlier bytes") && log.texts().stderr.is_empty());
         assert_eq!(log.recent_line(10), log.end() - 10);
         log.append(Stream::Stdout, b"\nlast");
         assert_eq!(log.recent_line(10), log.end() - 4);

@@ -28,7 +28,8 @@ pub fn find(variables: &Variables) -> Option<PathBuf> {
 /// Arguments for the shell and, for long commands, the file that must be its descriptor 3.
 pub fn arguments(command: &str) -> std::io::Result<(Vec<String>, Option<File>)> {
     if command.len() < LONGEST_ARGUMENT {
-        return Ok((vec!["-c".to_owned(), command.to_owned()], None));
+        // After `--`, for a command may begin as an option does.
+        return Ok((vec!["-c".to_owned(), "--".to_owned(), command.to_owned()], None));
     }
     Ok((vec![SCRIPT.to_owned()], Some(memory_file(command.as_bytes())?)))
 }

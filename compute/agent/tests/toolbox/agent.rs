@@ -19,6 +19,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 pub struct Agent {
     pub directory: tempfile::TempDir,
     pub child: Child,
+    shells: Option<PathBuf>,
 }
 
 pub struct Answer {
@@ -86,12 +87,28 @@ pub fn start(directory: tempfile::TempDir, config: &[u8]) -> (Agent, Option<Agen
     ours.shutdown(Shutdown::Write).expect("an open socket");
     let mut reply = Vec::new();
     ours.read_to_end(&mut reply).expect("the agent answers");
-    (Agent { directory, child }, serde_json::from_slice(&reply).ok())
+    (Agent { directory, child, shells: None }, serde_json::from_slice(&reply).ok())
 }
 
 impl Agent {
     pub fn new() -> Self {
         Self::with(|_| {})
+    }
+
+    /// One whose shell is this program, as if it were the only one.
+    pub fn with_shell(shell: &str, change: impl FnOnce(&mut AgentConfig)) -> Self {
+        let shells = tempfile::tempdir().expect("a scratch directory").keep();
+        let search = std::env::var("PATH").expect("a PATH");
+        let found = search.split(':').map(|directory| PathBuf::from(directory).join(shell)).find(|path| path.exists());
+        let found = found.unwrap_or_else(|| panic!("{shell} is not installed: the tests of sessions need it"));
+        // The name that is looked for first.
+        std::os::unix::fs::symlink(found, shells.join("zsh")).expect("a fresh path");
+        let mut agent = Self::with(|config| {
+            config.env.insert("PATH".to_owned(), format!("{}:/usr/bin:/bin", shells.display()));
+            change(config);
+        });
+        agent.shells = Some(shells);
+        agent
     }
 
     pub fn with(change: impl FnOnce(&mut AgentConfig)) -> Self {
@@ -164,6 +181,7 @@ impl Drop for Agent {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             self.terminate();
         }
+        self.shells.take().map(std::fs::remove_dir_all);
     }
 }
 

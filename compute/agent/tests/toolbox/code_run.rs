@@ -48,6 +48,47 @@ fn python_below_the_driver() {
 }
 
 #[test]
+fn javascript_waits_wherever_the_language_allows_it() {
+    let agent = Agent::new();
+    let javascript = |code: &str| run(&agent, &json!({"language": "javascript", "code": code, "argv": ["a", "--b"]}));
+    std::fs::write(agent.work().join("mine.mjs"), "export default 'mine'").expect("a fresh file");
+    let long = format!("//{}\nif (true) {{ console.log(await 1) }}", "x".repeat(200_000));
+    for (code, output) in [
+        ("try { console.log(await 1) } catch {}", "1\n"),
+        ("if (true) {\n  await 0; console.log(process.argv.slice(2)) }", "[ 'a', '--b' ]\n"),
+        ("const f = async () => await 2; console.log(await f())", "2\n"),
+        ("const fs = require('fs'); console.log(typeof fs.statSync, await 3)", "function 3\n"),
+        ("await (async () => console.log('called'))()", "called\n"),
+        ("import { join } from 'path'; console.log(join('a', 'b'), await 4, typeof require('os'))", "a/b 4 object\n"),
+        ("import mine from './mine.mjs'; export const x = mine; console.log(x, await 5)", "mine 5\n"),
+        ("for await (const x of [1, 2]) console.log(x)", "1\n2\n"),
+        ("console.log((await import('./mine.mjs')).default)", "mine\n"),
+        ("console.log(require('fs').readFileSync(0, 'utf8') === '', await 6)", "true 6\n"),
+        ("async function f() { return await 7 }\nf().then(console.log)", "7\n"),
+        ("console.log('no waiting')", "no waiting\n"),
+        (&long, "1\n"),
+    ] {
+        assert_eq!(javascript(code), (0, output.into()), "{}", &code[code.len().saturating_sub(90)..]);
+    }
+    let (exit, text) = javascript("let x = 1;\nawait 0;\nthrow new Error('bad')");
+    assert!(exit == 1 && text.contains("Error: bad\n    at [eval]:3:7"), "{text}");
+    let (exit, text) = javascript("await 0; const x = ;");
+    assert!(exit == 1 && text.contains("SyntaxError"), "{text}");
+    assert_eq!(javascript("await 0; process.exit(3)"), (3, String::new()));
+    let (exit, text) = javascript("await new Promise(() => {})");
+    assert!(exit == 13 && text.contains("unsettled top-level await"), "{text}");
+}
+
+#[test]
+fn background_programs_outlive_the_code() {
+    let agent = Agent::new();
+    let began = std::time::Instant::now();
+    let code = "import subprocess; subprocess.Popen(['sleep', '1000']); print('up')";
+    assert_eq!(run(&agent, &json!({"language": "python", "code": code})), (0, "up\n".into()));
+    assert!(began.elapsed() < std::time::Duration::from_secs(10));
+}
+
+#[test]
 fn unknown_languages_and_no_code() {
     let agent = Agent::new();
     for body in [json!({"language": "cobol", "code": "x"}), json!({"language": "python", "code": " "})] {

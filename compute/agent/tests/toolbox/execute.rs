@@ -128,3 +128,35 @@ pub fn wait_for_end(pid: &str) {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn commands_may_look_like_options() {
+    for shell in ["bash", "zsh", "dash"] {
+        let agent = Agent::with_shell(shell, |_| {});
+        for command in ["+O", "-c id", "--", "--help", "-x", "+x ls"] {
+            let (code, text) = agent.execute(command);
+            assert_eq!(code, 127, "{shell}: {command}: {text}");
+        }
+    }
+}
+
+#[test]
+fn background_programs_outlive_their_command() {
+    for shell in ["bash", "zsh", "dash"] {
+        let agent = Agent::with_shell(shell, |_| {});
+        let go = agent.work().join("go");
+        nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).expect("a fresh path");
+        let began = Instant::now();
+        let command = "(read x <go; seq 1 100000; echo $? > done) & sleep 1000 &\necho up";
+        let answer = agent.post("/process/execute", &json!({"command": command, "timeout": 20})).json();
+        assert_eq!(answer, json!({"exitCode": 0, "result": "up\n"}), "{shell}");
+        // Output that nobody reads neither stops nor kills the writer.
+        let (code, text) = agent
+            .execute("echo > go; while ! [ -s done ]; do sleep 0.01; done; cat done; pgrep -f 'sleep 1000' >/dev/null");
+        assert_eq!((code, text.as_str()), (0, "0\n"), "{shell}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{shell}: {:?}", began.elapsed());
+        let flood = agent.execute("yes & echo on");
+        assert_eq!(flood.0, 0);
+        assert!(flood.1.contains("on\n"));
+    }
+}

@@ -97,13 +97,81 @@ fn contexts_are_apart() {
     assert_eq!((other.stdout.as_str(), &other.error.expect("an error")["name"]), ("/tmp 1\n", &json!("NameError")));
     assert_eq!(run(&agent, &json!({"code": "print(os.environ.get('E'))", "contextId": id})).stdout, "None\n");
     assert_eq!(agent.get("/process/interpreter/context").json()["contexts"].as_array().map(Vec::len), Some(1));
-    assert_eq!(run(&agent, &json!({"code": "os._exit(1)", "contextId": id})).code, 1001);
+    assert_eq!(run(&agent, &json!({"code": "os._exit(1)", "contextId": id})).code, 1011);
     assert_eq!(run(&agent, &json!({"code": "1", "contextId": id})).code, 1008);
     assert_eq!(agent.delete(&format!("/process/interpreter/context/{id}")).status, 200);
     assert_eq!(agent.delete(&format!("/process/interpreter/context/{id}")).status, 404);
     assert_eq!(agent.delete("/process/interpreter/context/default").status, 400);
     assert_eq!(agent.post("/process/interpreter/context", &json!({"language": "ruby"})).status, 400);
     assert_eq!(agent.post("/process/interpreter/context", &json!({"cwd": "/no/such"})).status, 400);
+}
+
+#[test]
+fn exits() {
+    let agent = Agent::new();
+    for code in ["import sys; sys.exit(0)", "raise SystemExit", "exit()"] {
+        let run = python(&agent, code);
+        assert_eq!((run.error, run.end.as_deref(), run.code), (None, Some("completed"), 1000), "{code}");
+    }
+    for (code, value) in [("import sys; sys.exit(3)", "3"), ("raise SystemExit('why')", "why")] {
+        let error = python(&agent, code).error.expect("an error");
+        assert_eq!((&error["name"], &error["value"]), (&json!("SystemExit"), &json!(value)));
+    }
+    let dead = python(&agent, "print('last words', flush=True); import os; os._exit(0)");
+    assert_eq!((dead.stdout.as_str(), dead.end, dead.code), ("last words\n", None, 1011));
+}
+
+#[test]
+fn only_the_process_itself_answers() {
+    let agent = Agent::new();
+    python(&agent, "import os, sys, threading, ctypes, multiprocessing\nv = 0");
+    let forks = [
+        "pid = os.fork()",
+        // Unseen by Python.
+        "pid = ctypes.CDLL(None).fork()",
+    ];
+    for fork in forks {
+        let run = python(
+            &agent,
+            &format!("{fork}\nos.write(1, b'parent\\n' if pid else b'child\\n')\nif pid: os.waitpid(pid, 0)"),
+        );
+        let mut lines: Vec<_> = run.stdout.lines().collect();
+        lines.sort_unstable();
+        assert_eq!((lines, run.code), (vec!["child", "parent"], 1000), "{fork}");
+    }
+    for number in 1..=4 {
+        assert_eq!(python(&agent, "v += 1\nprint(v)").stdout, format!("{number}\n"));
+    }
+    let status = "if os.fork() == 0: sys.exit(7)\nprint(os.waitstatus_to_exitcode(os.wait()[1]))";
+    assert_eq!(python(&agent, status).stdout, "7\n");
+    let failing = python(&agent, "if os.fork() == 0: 1 / 0\nprint(os.waitstatus_to_exitcode(os.wait()[1]))");
+    assert_eq!(failing.stdout, "1\n");
+    assert!(failing.stderr.contains("ZeroDivisionError") && failing.error.is_none());
+    for descriptor in 3..6 {
+        let code = format!("try: os.write({descriptor}, b'0\\n')\nexcept OSError: pass\nprint('on')");
+        assert_eq!(python(&agent, &code).stdout, "on\n");
+    }
+    let code = "def job():\n    try: os.write(4, b'0\\n')\n    except OSError: pass\n\
+                t = threading.Thread(target=job); t.start(); t.join()\n\
+                p = multiprocessing.get_context('fork').Process(target=job); p.start(); p.join()\nprint(p.exitcode)";
+    assert_eq!(python(&agent, code).stdout, "0\n");
+    for method in ["spawn", "forkserver"] {
+        let code = format!(
+            "p = multiprocessing.get_context('{method}').Process(target=print, args=('in {method}',), kwargs=dict(flush=True))\n\
+             p.start(); p.join()"
+        );
+        assert_eq!(python(&agent, &code).stdout, format!("in {method}\n"));
+    }
+    assert_eq!(python(&agent, "print(v)").stdout, "4\n");
+}
+
+#[test]
+fn what_goes_on_in_the_background_holds_nothing_up() {
+    let agent = Agent::new();
+    let code = "import os, subprocess\np = subprocess.Popen(['yes', 'flood'])\n_ = os.write(1, b'on\\n')";
+    assert!(python(&agent, code).stdout.contains("on\n"));
+    let run = python(&agent, "p.kill(); p.wait(); print('done')");
+    assert!(run.stdout.ends_with("done\n") && run.code == 1000);
 }
 
 #[test]

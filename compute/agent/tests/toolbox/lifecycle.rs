@@ -35,11 +35,15 @@ fn stop_is_polite_and_bounded() {
     let mut agent = Agent::new();
     let polite = agent.work().join("polite");
     let command = format!(
-        "(trap 'echo bye > {}; exit' TERM; while :; do sleep 0.01; done) >/dev/null 2>&1 & echo $!",
+        "(trap 'echo bye > {}; exit' TERM; : > heeds; while :; do sleep 0.01; done) >/dev/null 2>&1 & echo $!
+        until [ -e heeds ]; do sleep 0.01; done",
         polite.display()
     );
     let (_, heeds) = agent.execute(&command);
-    let (_, ignores) = agent.execute("(trap '' TERM HUP; while :; do sleep 0.01; done) >/dev/null 2>&1 & echo $!");
+    let (_, ignores) = agent.execute(
+        "(trap '' TERM HUP; : > ready; while :; do sleep 0.01; done) >/dev/null 2>&1 & echo $!
+        until [ -e ready ]; do sleep 0.01; done",
+    );
     let began = Instant::now();
     assert!(agent.terminate().success());
     let took = began.elapsed();

@@ -1,15 +1,10 @@
 //! How the interpreter of each language gets a program text.
 //!
-//! The text never becomes a file that could stay behind or be imported; only TypeScript beyond the size of an
-//! argument is one, for no runner of it reads anything else. Modules are found from the work directory. Standard
-//! input is empty.
+//! The text never becomes a file that could stay behind or be imported. Modules are found from the work directory.
+//! Standard input is empty, or holds the text and is at its end when the text runs.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::http::error::Failure;
 use crate::process::environment::Variables;
@@ -21,8 +16,11 @@ const PYTHON_START: &str = "exec(compile(open(3).read(), '<sebring>', 'exec'))";
 const PYTHON: &str = include_str!("python.py");
 /// Code that mentions none of these draws nothing, and starts without `python.py`.
 const PLOTTING: [&str; 3] = ["matplotlib", "seaborn", ".plot"];
-/// Runs the script on descriptor 3 as if it were read from standard input.
-const JAVASCRIPT: &str = "-";
+/// Runs the code of its standard input.
+const JAVASCRIPT: &str = include_str!("javascript.js");
+/// The option of Node.js that `javascript.js` needs.
+const MODULES: &str = "--experimental-vm-modules";
+const TS_NODE_OPTIONS: &str = r#"{"module":"commonjs","moduleResolution":"node"}"#;
 
 /// What to start.
 #[derive(Debug)]
@@ -36,8 +34,6 @@ pub struct Interpreter {
     pub input: Option<OwnedFd>,
     /// It writes charts to one more descriptor.
     pub draws: bool,
-    /// Kept until it has ended.
-    _script: Option<Script>,
 }
 
 pub fn prepare(language: &str, code: &str, variables: &Variables) -> Result<Interpreter, Failure> {
@@ -54,7 +50,7 @@ pub fn prepare(language: &str, code: &str, variables: &Variables) -> Result<Inte
 impl Interpreter {
     fn new(path: PathBuf, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self { path, arguments, files: Vec::new(), input: None, draws: false, _script: None }
+        Self { path, arguments, files: Vec::new(), input: None, draws: false }
     }
 }
 
@@ -63,6 +59,10 @@ fn find(names: &[&str], variables: &Variables, advice: &str) -> Result<PathBuf, 
         .iter()
         .find_map(|name| program::find(name, variables))
         .ok_or_else(|| Failure::bad_request(format!("the sandbox has no {} in its PATH: {advice}", names.join(" or "))))
+}
+
+fn find_node(variables: &Variables) -> Result<PathBuf, Failure> {
+    find(&["node", "nodejs"], variables, "install Node.js, or use another snapshot")
 }
 
 /// Short plain code is an argument, as in `python3 -c`; other code runs below `python.py`.
@@ -76,77 +76,45 @@ fn python(code: &str, variables: &Variables) -> Result<Interpreter, Failure> {
     Ok(Interpreter { files, draws: true, ..Interpreter::new(path, &["-u", "-c", PYTHON_START]) })
 }
 
+/// Code without those words is as `node` reads it from its standard input.
 fn javascript(code: &str, variables: &Variables) -> Result<Interpreter, Failure> {
-    let path = find(&["node", "nodejs"], variables, "install Node.js, or use another snapshot")?;
+    let path = find_node(variables)?;
     let input = Some(memory_file(code.as_bytes())?.into());
-    Ok(Interpreter { input, ..Interpreter::new(path, &[JAVASCRIPT]) })
+    let interpreter = if has_word(code, &["await", "import", "export"]) {
+        Interpreter::new(path, &[MODULES, "-e", JAVASCRIPT, "--", "-", ""])
+    } else {
+        Interpreter::new(path, &["-"])
+    };
+    Ok(Interpreter { input, ..interpreter })
 }
 
 /// By tsx, else ts-node. Both take the first argument after the code for a script's name.
 fn typescript(code: &str, variables: &Variables) -> Result<Interpreter, Failure> {
     let tsx = program::find("tsx", variables);
+    let options: &[&str] = if tsx.is_some() { &[] } else { &["-T", "-O", TS_NODE_OPTIONS] };
     let is_tsx = tsx.is_some();
-    let path = match tsx {
-        Some(path) => path,
-        None => find(&["ts-node"], variables, "run npm install -g tsx").map_err(|_| {
-            Failure::bad_request("the sandbox has no tsx or ts-node in its PATH: run npm install -g tsx")
-        })?,
-    };
-    let options: &[&str] = match (is_tsx, awaits_at_top(code)) {
-        (true, true) => &["--input-type=module"],
-        (true, false) => &[],
-        (false, _) => &["-T", "-O", r#"{"module":"commonjs","moduleResolution":"node"}"#],
-    };
-    let mut interpreter = Interpreter::new(path, options);
-    if code.len() < LONGEST_ARGUMENT && !code.contains('\0') {
-        interpreter.arguments.extend(["-e", code, "[eval]"].map(str::to_owned));
+    let path = tsx
+        .or_else(|| program::find("ts-node", variables))
+        .ok_or_else(|| Failure::bad_request("the sandbox has no tsx or ts-node in its PATH: run npm install -g tsx"))?;
+    if code.len() < LONGEST_ARGUMENT && !code.contains('\0') && !has_word(code, &["await"]) {
+        return Ok(Interpreter::new(path, &[options, &["-e", code, "[eval]"]].concat()));
+    }
+    let input = Some(memory_file(code.as_bytes())?.into());
+    let tool = path.to_string_lossy().into_owned();
+    let run = ["-e", JAVASCRIPT, "[eval]", &tool];
+    let interpreter = if is_tsx {
+        Interpreter::new(path, &[&[MODULES], options, &run].concat())
     } else {
-        let script = Script::write(code)?;
-        interpreter.arguments = vec![script.path.to_string_lossy().into_owned()];
-        interpreter._script = Some(script);
-    }
-    Ok(interpreter)
-}
-
-/// Only modules may wait outside of functions. Code in functions is indented.
-fn awaits_at_top(code: &str) -> bool {
-    let waits = |line: &str| {
-        !line.starts_with([' ', '\t', '/', '*'])
-            && !line.contains("async")
-            && !line.contains("=>")
-            && line.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == "await")
+        // ts-node hands no option of Node.js on.
+        Interpreter::new(find_node(variables)?, &[&[MODULES, &tool], options, &run].concat())
     };
-    !code.contains("require(") && code.lines().any(waits)
+    Ok(Interpreter { input, ..interpreter })
 }
 
-/// A script in a file, which goes with this value.
-#[derive(Debug)]
-struct Script {
-    path: PathBuf,
-}
-
-impl Script {
-    fn write(code: &str) -> Result<Self, Failure> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = PathBuf::from(format!("/tmp/.code-{}-{number}.ts", std::process::id()));
-        let mut file: File = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| Failure::file(&path, &error))?;
-        let script = Self { path };
-        file.write_all(code.as_bytes()).map_err(|error| Failure::file(&script.path, &error))?;
-        Ok(script)
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        // The code itself may have removed it.
-        let _ = fs::remove_file(&self.path);
-    }
+/// Whether one of the words stands in the text, be it in a comment.
+fn has_word(text: &str, words: &[&str]) -> bool {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != '$')
+        .any(|word| words.contains(&word))
 }
 
 #[cfg(test)]
@@ -154,18 +122,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_modules_wait_at_the_top() {
-        for module in ["await go()", "const x: number = await go();", "for await (const x of y) {}"] {
-            assert!(awaits_at_top(module), "{module}");
+    fn words_are_whole() {
+        for code in ["await go()", "if(x){await(y)}", "x=>await y", "\tawait\n"] {
+            assert!(has_word(code, &["await"]), "{code}");
         }
-        for script in [
-            "async function f() { await g() }",
-            "async function f() {\n  await g()\n}",
-            "const awaited = 1",
-            "// await",
-            "const fs = require('fs');\nawait x",
-        ] {
-            assert!(!awaits_at_top(script), "{script}");
+        for code in ["const awaited = 1", "$await()", "await_", ""] {
+            assert!(!has_word(code, &["await"]), "{code}");
         }
     }
 }

@@ -1,15 +1,16 @@
 //! `POST /process/code-run`: a program text in one of the languages of the clients.
 
+mod charts;
 mod languages;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::capture::Capture;
 use super::environment::Variables;
 use super::execute::{self, Task};
+use super::shell::memory_file;
 use crate::agent::Agent;
 use crate::http::error::Failure;
+use crate::http::response::{self, Response};
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CodeRunRequest))]
@@ -33,12 +34,12 @@ pub struct Answer {
 #[derive(Debug, Default, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CodeRunArtifacts))]
 struct Artifacts {
-    /// Figures that Python code showed, as `charts.py` describes them.
+    /// Figures that Python code showed; [`charts`] writes them.
     #[cfg_attr(test, schema(value_type = Vec<crate::openapi::chart::Chart>))]
-    charts: Vec<Box<RawValue>>,
+    charts: [(); 0],
 }
 
-pub async fn run(agent: &Agent, request: Request) -> Result<Answer, Failure> {
+pub async fn run(agent: &Agent, request: Request) -> Result<Response, Failure> {
     if request.code.trim().is_empty() {
         return Err(Failure::bad_request("code is required: give the program's text"));
     }
@@ -48,9 +49,9 @@ pub async fn run(agent: &Agent, request: Request) -> Result<Answer, Failure> {
     interpreter.arguments.extend(request.argv.unwrap_or_default());
     let mut drawings = None;
     if interpreter.draws {
-        let (capture, writer) = Capture::new()?;
-        interpreter.files.push(writer);
-        drawings = Some(capture);
+        let file = memory_file(b"")?;
+        interpreter.files.push(file.try_clone()?.into());
+        drawings = Some(file);
     }
     let task = Task {
         program: &interpreter.path,
@@ -60,12 +61,10 @@ pub async fn run(agent: &Agent, request: Request) -> Result<Answer, Failure> {
         input: interpreter.input,
         files: interpreter.files,
     };
-    let answer = execute::run(agent, task, timeout, drawings.as_mut()).await?;
-    Ok(Answer { exit_code: answer.exit_code, result: answer.result, artifacts: artifacts(drawings) })
-}
-
-/// One chart a line; a last line that was cut off is none.
-fn artifacts(drawings: Option<Capture>) -> Artifacts {
-    let text = drawings.map(Capture::into_text).unwrap_or_default();
-    Artifacts { charts: text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect() }
+    let answer = execute::run(agent, task, timeout).await?;
+    let answer = Answer { exit_code: answer.exit_code, result: answer.result, artifacts: Artifacts::default() };
+    match drawings {
+        Some(file) if file.metadata()?.len() > 0 => charts::answer(&answer, file),
+        _ => response::json(&answer),
+    }
 }

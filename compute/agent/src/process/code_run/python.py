@@ -15,6 +15,7 @@ def _sebring():
     with open(4, encoding="utf-8") as file:
         code = file.read()
     os.set_inheritable(5, False)
+    LIMIT = 256 * 1024 * 1024
     # Without a display every other backend fails.
     os.environ.setdefault("MPLBACKEND", "Agg")
     linecache.cache["<string>"] = (len(code), None, code.splitlines(True), "<string>")
@@ -90,9 +91,21 @@ def _sebring():
             title = figure._suptitle.get_text() if figure._suptitle else None
             chart = {"type": "composite_chart" if charts else "unknown", "title": title, "elements": charts}
         chart["png"] = base64.b64encode(image.getvalue()).decode()
-        line = json.dumps(chart, allow_nan=False).encode() + b"\n"
-        while line:
-            line = line[os.write(5, line) :]
+        line = memoryview(json.dumps(chart, allow_nan=False).encode() + b"\n")
+        begin = os.lseek(5, 0, os.SEEK_END)
+        if begin + len(line) > LIMIT:
+            print(
+                f"[a chart of {len(line)} bytes is not returned: those of one run may have {LIMIT} in all;"
+                " draw fewer points or pixels, or save it to a file]",
+                file=sys.stderr,
+            )
+            return
+        try:
+            while line:
+                line = line[os.write(5, line) :]
+        except OSError as error:
+            os.ftruncate(5, begin)
+            print(f"[a chart is not returned: {error}]", file=sys.stderr)
 
     def describe(axes):
         kind, elements = contents(axes)

@@ -1,22 +1,38 @@
 """Runs code that comes on descriptor 3, one piece after the other in one namespace, and reports the end of each on
-descriptor 4. Standard output and error are pipes that the agent reads.
+descriptor 4. Both are moved to numbers that no program guesses, and belong to this process alone: a child that code
+forks ends with its piece of code. Standard output and error are pipes that the agent reads.
 
-A message is a line of lengths, then so many bytes for each: the code and pairs of environment variables one way;
-nothing, or an error's name, value and traceback, the other way. Imports are few, for they are waited for.
+A message is a line of lengths, then so many bytes for each. One way: the request's number, the code and pairs of
+environment variables. The other way: the same number, then nothing or an error's name, value and traceback. Imports are
+few, for they are waited for.
 """
 
 
 def _sebring():
     import builtins
+    import fcntl
     import os
     import signal
     import sys
     import types
     from _ast import PyCF_ALLOW_TOP_LEVEL_AWAIT, PyCF_ONLY_AST, Expr, Interactive
 
-    os.set_inheritable(3, False)
-    os.set_inheritable(4, False)
-    requests = open(3, "rb")
+    owner = os.getpid()
+
+    def take(descriptor):
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 200 + os.urandom(1)[0])
+        os.close(descriptor)
+        return moved
+
+    requests = open(take(3), "rb")
+    answers = take(4)
+
+    def leave():
+        """In a child: what it writes there by mistake or intent must not be taken for its parent's."""
+        os.close(requests.fileno())
+        os.close(answers)
+
+    os.register_at_fork(after_in_child=leave)
     # Without a display every other backend fails.
     os.environ.setdefault("MPLBACKEND", "Agg")
     main = types.ModuleType("__main__")
@@ -42,7 +58,7 @@ def _sebring():
         fields = [field.encode("utf-8", "replace") for field in fields]
         message = " ".join(str(len(field)) for field in fields).encode() + b"\n" + b"".join(fields)
         while message:
-            message = message[os.write(4, message) :]
+            message = message[os.write(answers, message) :]
 
     def run(code, name):
         """All statements; a last expression is shown, as at a prompt."""
@@ -86,6 +102,9 @@ def _sebring():
             signal.signal(signal.SIGINT, signal.default_int_handler)
             run(code, name)
             return ()
+        except SystemExit as error:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            return () if not error.code else describe(error, name)
         except BaseException as error:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             return describe(error, name)
@@ -99,10 +118,26 @@ def _sebring():
             except Exception:
                 pass
 
+    def end(fields):
+        """As a child ends that comes to the end of its program."""
+        import atexit
+
+        status = 0
+        if fields[:1] == ("SystemExit",) and fields[1].isdecimal():
+            status = int(fields[1])
+        elif fields:
+            status = 1
+            print(fields[1] if fields[0] == "SystemExit" else fields[2], file=sys.stderr)
+        try:
+            atexit._run_exitfuncs()
+            flush()
+        finally:
+            os._exit(status & 255)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     number = 0
     while True:
-        code, *pairs = receive()
+        request, code, *pairs = receive()
         number += 1
         name = f"<input {number}>"
         lines[name] = code
@@ -114,13 +149,15 @@ def _sebring():
             fields = execute(code, name)
         except KeyboardInterrupt:
             fields = ("KeyboardInterrupt", "", "KeyboardInterrupt\n")
+        if os.getpid() != owner:
+            end(fields)
         for variable in pairs[::2]:
             if variable in before:
                 os.environ[variable] = before[variable]
             else:
                 os.environ.pop(variable, None)
         flush()
-        report(*fields)
+        report(request, *fields)
 
 
 _sebring()

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
 use super::context::{Context, Turn};
-use super::worker::{Error, Event};
+use super::worker::{Error, Event, Worker};
 use crate::agent::Agent;
 use crate::guest::memory::Kills;
 use crate::http::websocket::{Incoming, WebSocket, close_code};
@@ -112,7 +112,8 @@ async fn run(socket: &mut WebSocket, agent: &Agent, wanted: &Wanted, context: &C
         End::Interrupted | End::Overdue => (close_code::TIMEOUT, "execution timeout".to_owned()),
         End::Died => {
             let cause = kills.cause().map(|cause| format!(": {cause}")).unwrap_or_default();
-            (close_code::GOING_AWAY, format!("the interpreter process has ended{cause}"))
+            // Not 1001, which the TypeScript SDK takes for success.
+            (close_code::ERROR, format!("the interpreter process has ended{cause}"))
         }
     }
 }
@@ -159,14 +160,23 @@ async fn follow(socket: &mut WebSocket, turn: &mut Turn<'_>, context: &Context, 
                 }
             }
             Event::Output(..) => {}
-            Event::Died => return End::Died,
+            Event::Died => {
+                send_rest(socket, worker).await;
+                return End::Died;
+            }
             Event::Done(error) => {
-                for (stream, text) in turn.worker().map(super::worker::Worker::rest).unwrap_or_default() {
-                    send(socket, &output(stream, text)).await;
-                }
+                send_rest(socket, worker).await;
+                worker.idle();
                 return if interrupted { End::Interrupted } else { End::Completed(error) };
             }
         }
+    }
+}
+
+/// What had been written when the code ended.
+async fn send_rest(socket: &mut WebSocket, worker: &mut Worker) {
+    for (stream, text) in worker.rest().await {
+        send(socket, &output(stream, text)).await;
     }
 }
 

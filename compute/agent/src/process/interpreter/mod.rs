@@ -6,7 +6,6 @@
 pub mod api;
 pub mod context;
 pub mod execution;
-pub mod text;
 pub mod wire;
 pub mod worker;
 

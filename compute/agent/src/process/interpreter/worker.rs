@@ -1,13 +1,16 @@
 //! The Python process of a context.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
-use super::text::Decoder;
 use super::wire;
 use crate::agent::Agent;
 use crate::http::error::Failure;
@@ -16,8 +19,9 @@ use crate::process::environment::Variables;
 use crate::process::job::Job;
 use crate::process::log::Stream;
 use crate::process::program::{self, Program};
-use crate::process::session::command::set_nonblocking;
+use crate::process::session::command::{set_nonblocking, waiting};
 use crate::process::spawn::SpawnError;
+use crate::process::text::Decoder;
 
 const DRIVER: &str = include_str!("driver.py");
 const CHUNK: usize = 32 * 1024;
@@ -28,6 +32,14 @@ pub struct Worker {
     reports: pipe::Receiver,
     /// Of reports, what has been read.
     buffer: Vec<u8>,
+    /// What the present request is called; only the process itself knows.
+    request: String,
+    outputs: Arc<Mutex<Outputs>>,
+    /// Reads and drops what background threads and processes write while no code runs.
+    idle: Option<JoinHandle<()>>,
+}
+
+struct Outputs {
     stdout: Output,
     stderr: Output,
 }
@@ -92,15 +104,36 @@ impl Worker {
             requests: pipe::Sender::from_owned_fd(requests.into())?,
             reports: receiver(reports.into())?,
             buffer: Vec::new(),
-            stdout: Output::new(stdout.into())?,
-            stderr: Output::new(stderr.into())?,
+            request: String::new(),
+            outputs: Arc::new(Mutex::new(Outputs {
+                stdout: Output::new(stdout.into())?,
+                stderr: Output::new(stderr.into())?,
+            })),
+            idle: None,
         })
     }
 
     /// Starts an execution; the former one must be done.
     pub async fn send(&mut self, code: &str, variables: &Variables) -> io::Result<()> {
+        if let Some(idle) = self.idle.take() {
+            idle.abort();
+            // Cancelled, as it was told.
+            let _ = idle.await;
+        }
+        // It belongs to the code before.
+        self.rest().await;
+        self.request = format!("{:x}", RandomState::new().build_hasher().finish());
         let fields = variables.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-        self.requests.write_all(&wire::encode([code].into_iter().chain(fields))).await
+        self.requests.write_all(&wire::encode([self.request.as_str(), code].into_iter().chain(fields))).await
+    }
+
+    /// Until the next execution nobody wants to know what is written.
+    pub fn idle(&mut self) {
+        let outputs = Arc::clone(&self.outputs);
+        self.idle = Some(tokio::spawn(async move {
+            let mut outputs = outputs.lock().await;
+            while outputs.next().await.is_some() {}
+        }));
     }
 
     /// Raises `KeyboardInterrupt` in the code, and ends programs that it waits for, as a terminal does.
@@ -115,19 +148,15 @@ impl Worker {
 
     /// Cancelling it loses nothing.
     pub async fn next(&mut self) -> Event {
+        let mut outputs = self.outputs.lock().await;
         loop {
             tokio::select! {
-                // Output first, so that it is never behind the report of the code's end.
-                biased;
-                text = self.stdout.next(), if self.stdout.open => if let Some(text) = text {
-                    return Event::Output(Stream::Stdout, text);
-                },
-                text = self.stderr.next(), if self.stderr.open => if let Some(text) = text {
-                    return Event::Output(Stream::Stderr, text);
+                output = outputs.next(), if outputs.are_open() => if let Some((stream, text)) = output {
+                    return Event::Output(stream, text);
                 },
                 read = self.reports.read_buf(&mut self.buffer) => match (read, wire::decode(&mut self.buffer)) {
                     (Ok(1..), Ok(None)) => {}
-                    (Ok(1..), Ok(Some(fields))) => return Event::Done(error(fields)),
+                    (Ok(1..), Ok(Some(fields))) => return done(&self.request, fields),
                     _ => return Event::Died,
                 },
                 _ = self.job.wait() => return Event::Died,
@@ -136,19 +165,44 @@ impl Worker {
     }
 
     /// Output that has arrived but was not read.
-    pub fn rest(&mut self) -> Vec<(Stream, String)> {
-        let outputs = [(Stream::Stdout, &mut self.stdout), (Stream::Stderr, &mut self.stderr)];
-        outputs
-            .into_iter()
-            .map(|(stream, output)| (stream, output.rest()))
-            .filter(|(_, text)| !text.is_empty())
-            .collect()
+    pub async fn rest(&mut self) -> Vec<(Stream, String)> {
+        let mut outputs = self.outputs.lock().await;
+        let Outputs { stdout, stderr } = &mut *outputs;
+        let rests = [(Stream::Stdout, stdout.rest()), (Stream::Stderr, stderr.rest())];
+        rests.into_iter().filter(|(_, text)| !text.is_empty()).collect()
     }
 }
 
-fn error(fields: Vec<String>) -> Option<Error> {
-    let [name, value, traceback] = <[String; 3]>::try_from(fields).ok()?;
-    Some(Error { name, value, traceback })
+/// What a report means: one that does not name the request is not the process's own.
+fn done(request: &str, fields: Vec<String>) -> Event {
+    let mut fields = fields.into_iter();
+    if fields.next().as_deref() != Some(request) {
+        return Event::Died;
+    }
+    match <[String; 3]>::try_from(fields.collect::<Vec<_>>()) {
+        Ok([name, value, traceback]) => Event::Done(Some(Error { name, value, traceback })),
+        Err(_) => Event::Done(None),
+    }
+}
+
+impl Outputs {
+    fn are_open(&self) -> bool {
+        self.stdout.open || self.stderr.open
+    }
+
+    /// The next text. None when there will be no more. Cancelling it loses nothing.
+    async fn next(&mut self) -> Option<(Stream, String)> {
+        while self.are_open() {
+            let (stream, text) = tokio::select! {
+                text = self.stdout.next(), if self.stdout.open => (Stream::Stdout, text),
+                text = self.stderr.next(), if self.stderr.open => (Stream::Stderr, text),
+            };
+            if let Some(text) = text {
+                return Some((stream, text));
+            }
+        }
+        None
+    }
 }
 
 fn receiver(end: OwnedFd) -> io::Result<pipe::Receiver> {
@@ -182,8 +236,13 @@ impl Output {
 
     fn rest(&mut self) -> String {
         let mut text = String::new();
-        while let Some(more) = self.read() {
-            text.push_str(&more);
+        // No more than was there at first: a writer that goes on at full speed cannot keep this up.
+        let (mut left, mut chunk) = (waiting(&self.pipe), [0; CHUNK]);
+        while let Some(length) =
+            (left > 0).then(|| self.pipe.try_read(&mut chunk).ok()).flatten().filter(|&read| read > 0)
+        {
+            text.push_str(&self.decoder.decode(&chunk[..length]));
+            left = left.saturating_sub(length as u64);
         }
         text.push_str(self.decoder.finish());
         text

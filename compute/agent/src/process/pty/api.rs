@@ -14,6 +14,7 @@ use crate::http::error::{Failure, Kind};
 use crate::http::request::Request;
 use crate::http::response::{self, Response};
 use crate::http::websocket::{self, EXIT_CONTROL};
+use crate::process;
 use crate::process::environment::{self, Variables};
 
 /// Offered as a protocol, for upgrades have no body: base64url of a JSON object of variables follows.
@@ -142,9 +143,7 @@ pub async fn resize(agent: &Agent, id: &str, request: Request) -> Result<Respons
 
 fn register(agent: &Agent, wanted: Create) -> Result<Arc<Pty>, Failure> {
     let Create { id, cols, rows, cwd, envs, lazy_start } = wanted;
-    if id.is_empty() {
-        return Err(Failure::bad_request("id is required: name the PTY session"));
-    }
+    process::check_id("id", &id)?;
     let envs = envs.unwrap_or_default();
     environment::check(&envs)?;
     let cwd = agent.resolve(cwd.as_deref().unwrap_or(""));

@@ -12,7 +12,12 @@ use crate::http::error::Failure;
 use crate::http::request::Request;
 use crate::http::response::{self, Response};
 use crate::http::websocket;
+use crate::process;
 use crate::process::log::Texts;
+
+const SDK_VERSION: &str = "x-daytona-sdk-version";
+/// The first version of the SDKs that reads logs as JSON.
+const JSON_LOGS: (u32, u32) = (0, 167);
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CreateSessionRequest))]
@@ -88,9 +93,10 @@ impl SessionView {
 
 pub async fn create(agent: &Agent, request: Request) -> Result<Response, Failure> {
     let Create { session_id } = request.json().await?;
-    if session_id.is_empty() || session_id == ENTRYPOINT {
-        return Err(Failure::bad_request(format!("sessionId {session_id:?} is empty or reserved: use another one")));
+    if session_id == ENTRYPOINT {
+        return Err(Failure::bad_request(format!("sessionId {session_id:?} is reserved: use another one")));
     }
+    process::check_id("sessionId", &session_id)?;
     agent.sessions.add(&session_id, || shell::start(agent, &session_id))?;
     Ok(response::empty(StatusCode::CREATED))
 }
@@ -114,23 +120,35 @@ pub async fn delete(agent: &Agent, id: &str) -> Result<Response, Failure> {
 
 pub async fn execute(agent: &Agent, id: &str, request: Request) -> Result<Response, Failure> {
     let session = agent.sessions.get(id)?;
+    let framed = wants_frames(&request);
     let Execute { command, run_async, r#async, suppress_input_echo } = request.json().await?;
     if command.trim().is_empty() || command.contains('\0') {
         return Err(Failure::bad_request("command is required: give a command line without zero bytes"));
     }
-    let command = Arc::new(Command::new(command, !suppress_input_echo.unwrap_or(false)));
+    let is_async = run_async.or(r#async).unwrap_or(false);
+    let command = Arc::new(if is_async {
+        Command::with_input(command, !suppress_input_echo.unwrap_or(false))
+    } else {
+        Command::new(command)
+    });
     session.submit(Arc::clone(&command))?;
     // The session can be deleted while this waits.
     drop(session);
-    if run_async.or(r#async).unwrap_or(false) {
+    if is_async {
         return response::json_with(StatusCode::ACCEPTED, &Started { cmd_id: command.id.clone() });
     }
     let exit_code = command.ended().await;
-    response::json(&Executed { cmd_id: command.id.clone(), texts: command.log.texts(), exit_code })
+    let mut texts = command.log.texts();
+    if framed {
+        texts.output = String::from_utf8_lossy(&command.log.framed()).into_owned();
+    }
+    response::json(&Executed { cmd_id: command.id.clone(), texts, exit_code })
 }
 
-pub fn command(agent: &Agent, id: &str, command: &str) -> Result<Response, Failure> {
-    response::json(&CommandView::new(&*agent.sessions.get(id)?.command(command)?))
+pub async fn command(agent: &Agent, id: &str, command: &str) -> Result<Response, Failure> {
+    let command = agent.sessions.get(id)?.command(command)?;
+    command.first_look().await;
+    response::json(&CommandView::new(&command))
 }
 
 pub async fn input(agent: &Agent, id: &str, command: &str, request: Request) -> Result<Response, Failure> {
@@ -151,7 +169,7 @@ pub async fn entrypoint_logs(agent: &Agent, request: Request) -> Result<Response
     match agent.sessions.get(ENTRYPOINT)?.commands().into_iter().next() {
         Some(command) => show(command, request),
         None => {
-            let nothing = Arc::new(Command::new(String::new(), false));
+            let nothing = Arc::new(Command::new(String::new()));
             nothing.finish(0).await;
             show(nothing, request)
         }
@@ -162,5 +180,18 @@ fn show(command: Arc<Command>, request: Request) -> Result<Response, Failure> {
     if request.query.flag("follow")? {
         return websocket::upgrade(request, |socket| follow::follow(socket, command));
     }
+    if wants_frames(&request) {
+        return Ok(response::plain(command.log.framed()));
+    }
     response::json(&command.log.texts())
+}
+
+/// Whether the client is an SDK that takes logs apart itself, as those before [`JSON_LOGS`] do.
+fn wants_frames(request: &Request) -> bool {
+    let version = request.parts.headers.get(SDK_VERSION).and_then(|version| version.to_str().ok());
+    let numbers = version.and_then(|version| {
+        let mut numbers = version.trim_start_matches('v').split('.').map(|number| number.parse::<u32>().ok());
+        Some((numbers.next()??, numbers.next()??))
+    });
+    numbers.is_some_and(|numbers| numbers < JSON_LOGS)
 }

@@ -1,8 +1,9 @@
 //! One command of a session.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::io::AsyncWriteExt;
@@ -13,25 +14,53 @@ use crate::http::error::{Failure, Kind};
 use crate::process::log::{Log, Stream};
 
 const CHUNK: usize = 32 * 1024;
+/// How long the first look at a command waits for its end.
+const FIRST_LOOK: Duration = Duration::from_millis(30);
+
+nix::ioctl_read_bad!(bytes_to_read, libc::FIONREAD, libc::c_int);
 
 #[derive(Debug)]
 pub struct Command {
     pub id: String,
     pub text: String,
     pub log: Log,
+    /// It can be given input; else its standard input is empty.
+    pub takes_input: bool,
     /// None while it waits or runs.
     exit: watch::Sender<Option<i32>>,
     /// The writing end of its standard input, while it runs.
     input: Mutex<Option<pipe::Sender>>,
     echo: bool,
+    looked_at: AtomicBool,
 }
 
 impl Command {
-    /// With `echo`, input that is given to it later appears in its output as well.
-    pub fn new(text: String, echo: bool) -> Self {
+    pub fn new(text: String) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let id = format!("cmd-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        Self { id, text, log: Log::default(), exit: watch::Sender::new(None), input: Mutex::default(), echo }
+        Self {
+            id,
+            text,
+            log: Log::default(),
+            takes_input: false,
+            exit: watch::Sender::new(None),
+            input: Mutex::default(),
+            echo: false,
+            looked_at: AtomicBool::new(false),
+        }
+    }
+
+    /// One that takes input. With `echo`, what it is given appears in its output as well.
+    pub fn with_input(text: String, echo: bool) -> Self {
+        Self { takes_input: true, echo, ..Self::new(text) }
+    }
+
+    /// Waits a moment for its end, the first time: clients look once, and then only after a pause of their own.
+    pub async fn first_look(&self) {
+        if !self.looked_at.swap(true, Ordering::Relaxed) {
+            // Still running is an answer, too.
+            let _ = tokio::time::timeout(FIRST_LOOK, self.ended()).await;
+        }
     }
 
     pub fn exit_code(&self) -> Option<i32> {
@@ -112,10 +141,23 @@ impl Outputs {
         }
     }
 
-    /// Reads what is there now.
+    /// Reads what is there now. A writer that goes on at full speed cannot keep this up.
     pub fn drain(&mut self, log: &Log) {
-        while read(&mut self.stdout, Stream::Stdout, log) {}
-        while read(&mut self.stderr, Stream::Stderr, log) {}
+        for (pipe, stream) in [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)] {
+            let end = log.end() + pipe.as_ref().map_or(0, waiting);
+            while log.end() < end && read(pipe, stream, log) {}
+        }
+    }
+}
+
+/// The bytes that a pipe holds.
+pub fn waiting(pipe: &pipe::Receiver) -> u64 {
+    let mut length = 0;
+    // SAFETY: an open descriptor, and the integer that the call writes.
+    match unsafe { bytes_to_read(pipe.as_raw_fd(), &raw mut length) } {
+        Ok(_) => u64::try_from(length).unwrap_or(0),
+        // Of a pipe it cannot fail.
+        Err(_) => 0,
     }
 }
 
@@ -144,5 +186,29 @@ fn read(pipe: &mut Option<pipe::Receiver>, stream: Stream, log: &Log) -> bool {
             *pipe = None;
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_first_look_waits() {
+        let command = Command::new("true".to_owned());
+        let look = async {
+            command.first_look().await;
+            command.exit_code()
+        };
+        let end = async {
+            tokio::task::yield_now().await;
+            command.finish(0).await;
+        };
+        assert_eq!(tokio::join!(look, end).0, Some(0));
+        let command = Command::new("sleep".to_owned());
+        assert!(command.first_look().now_or_never().is_none());
+        assert!(command.first_look().now_or_never().is_some());
     }
 }

@@ -21,9 +21,9 @@ pub async fn start(agent: &Agent, words: &[String]) -> Arc<Session> {
     // Nothing can be queued behind it.
     drop(commands);
     let session = Arc::new(Session::new(ENTRYPOINT, queue));
-    session.end();
+    session.end("takes no commands: it is the image's entrypoint".to_owned());
     if let Some((name, arguments)) = words.split_first() {
-        let command = Arc::new(Command::new(words.join(" "), false));
+        let command = Arc::new(Command::new(words.join(" ")));
         session.commands.lock().push(Arc::clone(&command));
         if let Err(error) = launch(agent, name, arguments, &command) {
             command.log.append(Stream::Stderr, format!("cannot start the entrypoint: {error}\n").as_bytes());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::command::Command;
 use crate::http::websocket::{WebSocket, close_code};
-use crate::process::log::{Piece, Stream, gap_text};
+use crate::process::log::{Piece, Stream, framed, gap_text};
 
 pub async fn follow(mut socket: WebSocket, command: Arc<Command>) {
     let mut changes = command.log.changes();
@@ -32,15 +32,4 @@ pub async fn follow(mut socket: WebSocket, command: Arc<Command>) {
         }
         place.advance();
     }
-}
-
-fn framed(stream: Stream, bytes: &[u8]) -> Vec<u8> {
-    let mark = match stream {
-        Stream::Stdout => 1,
-        Stream::Stderr => 2,
-    };
-    let mut frame = Vec::with_capacity(3 + bytes.len());
-    frame.extend_from_slice(&[mark; 3]);
-    frame.extend_from_slice(bytes);
-    frame
 }

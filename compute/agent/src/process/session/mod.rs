@@ -8,11 +8,11 @@ pub mod api;
 pub mod command;
 pub mod entrypoint;
 pub mod follow;
+pub mod script;
 pub mod shell;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
@@ -24,6 +24,8 @@ use command::Command;
 
 /// The reserved name of the entrypoint's session.
 pub const ENTRYPOINT: &str = "entrypoint";
+/// Sessions of a sandbox, besides the entrypoint's. Each costs a process and some memory.
+const MOST: usize = 256;
 /// Finished commands that a session remembers; older ones are forgotten with their output.
 const REMEMBERED: usize = 1000;
 /// Output that all commands of a session keep together; the oldest finished ones lose theirs first.
@@ -38,8 +40,8 @@ pub struct Session {
     commands: Shared<Vec<Arc<Command>>>,
     /// Commands on their way to the shell. Dropped, the shell is killed with everything it started.
     queue: UnboundedSender<Arc<Command>>,
-    /// The shell has ended.
-    ended: AtomicBool,
+    /// What has become of the shell, once it takes no more commands.
+    ended: Shared<Option<String>>,
     /// Serves the shell until the session is deleted.
     task: Shared<Option<JoinHandle<()>>>,
 }
@@ -49,6 +51,12 @@ impl Sessions {
         let mut sessions = self.0.lock();
         if sessions.contains_key(id) {
             return Err(Failure::new(Kind::Conflict, format!("session {id:?} exists: delete it or use another id")));
+        }
+        if sessions.len() > MOST {
+            return Err(Failure::new(
+                Kind::Conflict,
+                format!("there are {MOST} sessions: delete one that is not needed"),
+            ));
         }
         sessions.insert(id.to_owned(), start()?);
         Ok(())
@@ -78,7 +86,7 @@ impl Session {
             id: id.to_owned(),
             commands: Shared::default(),
             queue,
-            ended: AtomicBool::new(false),
+            ended: Shared::default(),
             task: Shared::default(),
         }
     }
@@ -96,15 +104,15 @@ impl Session {
 
     /// Gives the shell one more command, to be run after those before it.
     pub fn submit(&self, command: Arc<Command>) -> Result<(), Failure> {
-        let ended = || {
-            let message = format!("the shell of session {:?} has ended: create another session", self.id);
+        let ended = |how: &str| {
+            let message = format!("the shell of session {:?} {how}: create another session", self.id);
             Failure::new(Kind::SessionEnded, message)
         };
-        if self.ended.load(Ordering::Relaxed) {
-            return Err(ended());
+        if let Some(how) = self.ended.lock().as_deref() {
+            return Err(ended(how));
         }
         let mut commands = self.commands.lock();
-        self.queue.send(Arc::clone(&command)).map_err(|_| ended())?;
+        self.queue.send(Arc::clone(&command)).map_err(|_| ended("has ended"))?;
         commands.push(command);
         forget(&mut commands);
         Ok(())
@@ -127,8 +135,8 @@ impl Session {
         return_memory();
     }
 
-    fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
+    fn end(&self, how: String) {
+        *self.ended.lock() = Some(how);
     }
 }
 

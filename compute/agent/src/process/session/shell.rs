@@ -1,83 +1,152 @@
 //! The shell of a session, and how commands reach it.
 //!
-//! The shell reads its script from a pipe. For each command the script has one line: an `eval` of the command within
-//! braces, so that what it changes in the shell stays, with its three streams on named pipes of its own, then a
-//! report of the exit code on descriptor 3. Braces with redirections keep the script and the report out of the
-//! command's reach. The named pipes live in memory (`/dev/shm`) so that sessions work on a full disk.
+//! One shell process lives as long as its session and reads lines of ours from its script ([`script`](super::script)).
+//! A command's text is a file that such a line sources, so that an open quote, a here-document or a last backslash end
+//! with the file, `return` leaves it, and everything it changes in the shell stays. Its streams are redirections of that
+//! line: named pipes, and `/dev/null` as the input of commands that somebody waits for. When the shell reads on, the
+//! command is over, and the line that it reads makes an empty file whose name ends in the exit code. The next line is
+//! read after that one was run: if there is no such file then, the shell has gone deaf, and the session ends.
+//!
+//! The reference for what a command may do to the shell is a shell that people type into:
+//!
+//! | a command does | what happens | where it differs |
+//! |---|---|---|
+//! | text with an open quote, half an `if` | a syntax error is its result, the session goes on | dash: also for `${x?}`, `set -u` |
+//! | `return 3` | ends the command with 3 | |
+//! | `exit 3`, `exec program`, `kill $$` | ends the session with that code, after the output of an `EXIT` trap | |
+//! | `set -e`, then a failure | ends the session with that code, as it ends a typed shell; also a last status other than 0 that `set -e` itself would forgive, such as that of `! true` | zsh: `ERR_RETURN` alike |
+//! | `set -u`, then an unset variable | ends the session, as it ends a script | dash, zsh: goes on |
+//! | functions or aliases named as any builtin | the session goes on: of the ways to source a file, one that works is found before each command; if none does, the functions before them are unset | dash refuses names of special builtins, and where `command` is taken it ends at a syntax error |
+//! | `PATH`, `IFS`, `PS4`, `set -C`, `set -f`, `umask`, `unset -f`, `trap '' EXIT` | stays for later commands, and nothing of ours depends on it | |
+//! | `exec 1>&-`, `exec >file` | holds for that command: each one gets its own streams; other descriptors stay | |
+//! | `set -x`, `set -v` | traces the commands, not the lines around them | |
+//! | `trap … DEBUG` | holds for later commands as for sourced files: in bash with `set -T` only | zsh: always |
+//! | `trap … RETURN` | runs at the end of each command | bash only |
+//! | `trap … ERR` | runs once more after a command that fails, unseen | |
+//! | `set -n`, a `DEBUG` trap that skips every command | the shell is deaf: the command says so, the session ends | |
+//! | `BASH_ENV`, `ZDOTDIR`, `/etc/zshenv` | read at the session's start, as by every script | |
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use nix::sys::stat::Mode;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Session;
-use super::command::{Command, Outputs, set_nonblocking};
+use super::command::{Command, Outputs};
+use super::script::{Directory, Script};
 use crate::agent::Agent;
 use crate::guest::memory::Kills;
 use crate::http::error::Failure;
 use crate::process::children::Exit;
 use crate::process::job::Job;
-use crate::process::log::Stream;
+use crate::process::log::{Log, Piece, Stream};
 use crate::process::program::Program;
 use crate::process::shell;
 
-/// In memory, so also there when the disk is full; `/tmp` where the sandbox has none.
-const PLACES: [&str; 2] = ["/dev/shm", "/tmp"];
+/// Ways to source a file. A function may stand before each of these names; `command` comes first for it keeps POSIX
+/// shells alive after a syntax error in the file. It finds no builtins in zsh.
+const WAYS: [&str; 4] = ["\\command .", "\\.", "\\builtin .", "\\source"];
+/// Takes the functions of those names away, by builtins that no function of bash stands before in POSIX mode.
+const REMEDY: [&str; 3] = ["POSIXLY_CORRECT=y", "\\unset -f . command builtin source", "\\unset POSIXLY_CORRECT"];
+/// Begins the names of our variables. An assignment is the one command that neither an alias nor a function stands
+/// before; it keeps the exit code and, by its redirection, makes the file that tells it.
+const MINE: &str = "_sebring";
+/// What the shell says outside of its commands' streams, at most.
+const OWN_OUTPUT: usize = 64 * 1024;
 
 /// Starts a session with its shell in the work directory.
 pub fn start(agent: &Agent, id: &str) -> Result<Arc<Session>, Failure> {
     let variables = agent.variables(None)?;
     let path = shell::find(&variables)
         .ok_or_else(|| Failure::bad_request("the image has no shell: install bash or sh, or use another snapshot"))?;
-    let (script_reader, script) = io::pipe()?;
-    let (report, report_writer) = io::pipe()?;
-    let nothing = OpenOptions::new().write(true).open("/dev/null")?;
-    let descriptors = [script_reader.as_fd(), nothing.as_fd(), nothing.as_fd(), report_writer.as_fd()];
+    let directory = Directory::make()?;
+    let script = Script::make(&directory.path("sh"))?;
+    let (stdout, stdout_writer) = io::pipe()?;
+    let (stderr, stderr_writer) = io::pipe()?;
+    let nothing = io::stdin();
     let program = Program {
         path: &path,
-        arguments: Vec::new(),
+        arguments: vec![directory.path("sh").to_string_lossy().into_owned()],
         variables: &variables,
         directory: &agent.work_dir,
-        descriptors: &descriptors,
+        descriptors: &[nothing.as_fd(), stdout_writer.as_fd(), stderr_writer.as_fd()],
         terminal: false,
     };
-    let directory = Directory::make()?;
     let job = Job::start(&program, &agent.children, &agent.identity)?;
-    set_nonblocking(&script)?;
-    set_nonblocking(&report)?;
-    let script = pipe::Sender::from_owned_fd(script.into())?;
-    let reports = BufReader::new(pipe::Receiver::from_owned_fd(report.into())?).lines();
+    let own = Own { outputs: Outputs::new(stdout.into(), stderr.into())?, log: Log::with_limit(OWN_OUTPUT), seen: 0 };
     let (queue, commands) = unbounded_channel();
     let session = Arc::new(Session::new(id, queue));
-    let shell = Shell { job, script, reports, commands, waiting: VecDeque::new(), directory };
+    let waiting = VecDeque::new();
+    let shell =
+        Shell { job, script, directory, own, commands, waiting, way: 0, status: 0, exits_on_error: false, number: 0 };
     session.set_task(tokio::spawn(shell.serve(Arc::downgrade(&session))));
     Ok(session)
 }
 
 struct Shell {
     job: Job,
-    script: pipe::Sender,
-    /// `NUMBER CODE` for each command that ended.
-    reports: Lines<BufReader<pipe::Receiver>>,
+    script: Script,
+    directory: Directory,
+    own: Own,
     /// Ends when the session is deleted.
     commands: UnboundedReceiver<Arc<Command>>,
     waiting: VecDeque<Arc<Command>>,
-    directory: Directory,
+    /// Of [`WAYS`], the one that worked last.
+    way: usize,
+    /// Of the command before, which `$?` tells the next one.
+    status: i32,
+    /// `set -e` holds: it would take that code for a failure.
+    exits_on_error: bool,
+    /// Of the present command.
+    number: u64,
 }
 
-/// What a command's run means for the session.
-enum Outcome {
-    Next,
-    ShellEnded,
+/// The shell's own output: traces of our lines, what a trap says at its end, errors outside of commands.
+struct Own {
+    outputs: Outputs,
+    log: Log,
+    seen: u64,
+}
+
+impl Own {
+    /// What came since the last call.
+    fn take(&mut self) -> (String, String) {
+        self.outputs.drain(&self.log);
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        loop {
+            match self.log.read(&mut self.seen) {
+                Piece::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
+                Piece::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
+                Piece::Gap(_) => {}
+                Piece::Wait | Piece::End => break,
+            }
+        }
+        self.log.forget();
+        (String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
+    }
+}
+
+/// A command in the shell's hands.
+struct Running {
+    command: Arc<Command>,
+    outputs: Outputs,
+    /// A pipe that nobody has opened for writing has no end; these are let go when the command has ended.
+    _hold: [File; 2],
+}
+
+/// Why the shell takes no more lines.
+#[derive(Debug, Clone, Copy)]
+enum Stop {
+    Ended(Exit),
+    /// It reads lines but does not run them.
+    Deaf,
     Deleted,
 }
 
@@ -85,19 +154,21 @@ impl Shell {
     /// Runs one command after the other. When the shell ends, what it left in the background lives on until the
     /// session is deleted.
     async fn serve(mut self, session: Weak<Session>) {
-        let mut outcome = Outcome::Next;
-        let mut number = 0;
-        while let Outcome::Next = outcome {
-            outcome = match self.next().await {
-                Ok(command) => {
-                    number += 1;
-                    self.run(&command, number).await
-                }
-                Err(outcome) => outcome,
+        let stop = loop {
+            let command = match self.next().await {
+                Ok(command) => command,
+                Err(stop) => break stop,
             };
-        }
+            if let Err(stop) = self.run(&command).await {
+                break stop;
+            }
+        };
         if let Some(session) = session.upgrade() {
-            session.end();
+            session.end(match stop {
+                Stop::Ended(exit) => format!("has ended with exit code {}", exit.code()),
+                Stop::Deaf => "does not run commands any more".to_owned(),
+                Stop::Deleted => "is deleted".to_owned(),
+            });
         }
         while let Some(command) = self.waiting.pop_front() {
             abandon(&command).await;
@@ -109,161 +180,178 @@ impl Shell {
         self.job.wait().await;
     }
 
-    async fn next(&mut self) -> Result<Arc<Command>, Outcome> {
+    async fn next(&mut self) -> Result<Arc<Command>, Stop> {
         if let Some(command) = self.waiting.pop_front() {
             return Ok(command);
         }
+        let (own, log) = (&mut self.own.outputs, &self.own.log);
         tokio::select! {
-            command = self.commands.recv() => command.ok_or(Outcome::Deleted),
-            _ = self.job.wait() => Err(Outcome::ShellEnded),
+            command = self.commands.recv() => command.ok_or(Stop::Deleted),
+            exit = self.job.wait() => Err(Stop::Ended(exit)),
+            // Ends with the shell, which the line above tells.
+            () = async { own.read_to_end(log).await; std::future::pending().await } => Err(Stop::Deleted),
         }
     }
 
-    async fn run(&mut self, command: &Arc<Command>, number: u64) -> Outcome {
+    async fn run(&mut self, command: &Arc<Command>) -> Result<(), Stop> {
+        self.number += 1;
         let kills = Kills::count();
-        match self.begin(command, number).await {
-            Ok((outputs, hold)) => self.follow(command, number, outputs, (hold, kills)).await,
+        let mut running = match self.prepare(command).await {
+            Ok(running) => running,
             Err(error) => {
                 command.log.append(Stream::Stderr, format!("cannot run the command: {error}\n").as_bytes());
                 command.finish(-1).await;
-                Outcome::Next
+                return Ok(());
             }
+        };
+        let done = self.execute(&mut running).await;
+        running.outputs.drain(&command.log);
+        self.add_own_output(command, done.is_err());
+        for kind in ["", ".in", ".out", ".err"] {
+            self.directory.remove(&format!("{}{kind}", self.number));
         }
+        let code = match done {
+            Ok(code) => code,
+            Err(Stop::Deleted) => Exit::Signal(libc::SIGKILL).code(),
+            Err(Stop::Deaf) => {
+                command.log.append(
+                    Stream::Stderr,
+                    b"the session's shell does not run commands any more, as after set -n: create another session\n",
+                );
+                -1
+            }
+            Err(Stop::Ended(exit)) => {
+                if let Some(note) = kills.explain(exit) {
+                    command.log.append(Stream::Stderr, note.as_bytes());
+                }
+                exit.code()
+            }
+        };
+        self.status = code;
+        command.finish(code).await;
+        // What it left in the background may still write.
+        let Running { command, mut outputs, .. } = running;
+        tokio::spawn(async move { outputs.read_to_end(&command.log).await });
+        done.map(drop)
     }
 
-    async fn begin(&mut self, command: &Command, number: u64) -> io::Result<(Outputs, [File; 2])> {
-        let [input, stdout, stderr] = self.directory.pipes(number)?;
-        // Open for reading as well, so that it opens before the command reads, and never ends before it.
-        command.open_input(pipe::OpenOptions::new().read_write(true).open_sender(&input)?).await;
+    /// Makes the command's file and pipes.
+    async fn prepare(&mut self, command: &Arc<Command>) -> io::Result<Running> {
+        self.directory.restore()?;
+        let name = |kind: &str| format!("{}.{kind}", self.number);
+        if command.takes_input {
+            let input = self.directory.pipe(&name("in"))?;
+            // Open for reading as well, so that it opens before the command reads, and never ends before it.
+            command.open_input(pipe::OpenOptions::new().read_write(true).open_sender(&input)?).await;
+        }
+        let (stdout, stderr) = (self.directory.pipe(&name("out"))?, self.directory.pipe(&name("err"))?);
         let read = |path: &Path| OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
         let write = |path: &Path| OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
         let outputs = Outputs::new(read(&stdout)?.into(), read(&stderr)?.into())?;
-        // A pipe that nobody has opened for writing has no end; these are let go when the command has ended.
         let hold = [write(&stdout)?, write(&stderr)?];
-        let line = format!(
-            "{{ eval {}\n}} <{} >{} 2>{} 3>&-; command printf '%s\\n' \"{number} $?\" >&3\n",
-            quoted(&command.text),
-            quoted(&input.to_string_lossy()),
-            quoted(&stdout.to_string_lossy()),
-            quoted(&stderr.to_string_lossy()),
-        );
-        match self.script.write_all(line.as_bytes()).await {
-            // A shell that is gone is noticed by its exit.
-            Ok(()) | Err(_) => Ok((outputs, hold)),
-        }
+        self.directory.write(&self.number.to_string(), &format!("{}\n", command.text))?;
+        Ok(Running { command: Arc::clone(command), outputs, _hold: hold })
     }
 
-    /// Reads the command's output until it, the shell or the session ends. `before` it were: what holds its pipes open, and
-    /// the count of kills.
-    async fn follow(
-        &mut self,
-        command: &Arc<Command>,
-        number: u64,
-        mut outputs: Outputs,
-        before: ([File; 2], Kills),
-    ) -> Outcome {
-        let (hold, kills) = before;
-        let (exit, outcome) = loop {
+    /// The command's exit code.
+    async fn execute(&mut self, running: &mut Running) -> Result<i32, Stop> {
+        let way = self.find_way(running).await?;
+        if self.status != 0 && !self.exits_on_error {
+            self.directory.write("status", &format!("\\return {}\n", self.status)).map_err(|_| Stop::Deaf)?;
+            let line = format!("{way} {}\n", self.directory.word("status"));
+            self.say(&line, running).await?;
+        }
+        self.own.take();
+        let word = |kind: &str| self.directory.word(&format!("{}{kind}", self.number));
+        let input = if running.command.takes_input { word(".in") } else { "/dev/null".to_owned() };
+        let line = format!("{way} {} <{input} >|{} 2>|{}\n", word(""), word(".out"), word(".err"));
+        self.say(&line, running).await?;
+        // Its name is not known before the command is at work.
+        let report = format!("{}.{:x}.", self.number, RandomState::new().build_hasher().finish());
+        let line = format!("{MINE}= >|\"{}${MINE}_status.$-\"\n", self.directory.path(&report).display());
+        self.say(&format!("{MINE}_status=$?\n{line}"), running).await?;
+        self.say("\n", running).await?;
+        if self.directory.restore().is_ok_and(|restored| restored) {
+            self.say(&line, running).await?;
+            self.say("\n", running).await?;
+        }
+        let told = self.directory.find(&report).ok_or(Stop::Deaf)?;
+        self.directory.remove(&format!("{report}{told}"));
+        let (code, options) = told.split_once('.').ok_or(Stop::Deaf)?;
+        self.exits_on_error = options.contains('e');
+        code.parse().map_err(|_| Stop::Deaf)
+    }
+
+    /// A way to source files that works at present.
+    async fn find_way(&mut self, running: &mut Running) -> Result<&'static str, Stop> {
+        for remedy in [&[][..], &REMEDY] {
+            for line in remedy {
+                self.say(&format!("{line}\n"), running).await?;
+            }
+            for _ in WAYS {
+                let way = WAYS[self.way];
+                let probe = format!("{way} {} >|{}\n", self.directory.word("nothing"), self.directory.word("alive"));
+                let written = self.directory.write("nothing", "").and_then(|()| self.directory.write("probe", &probe));
+                written.map_err(|_| Stop::Deaf)?;
+                // `||`, for `set -e` must not take a way that is none for a failure.
+                let line = format!("{way} {} || {MINE}=\n", self.directory.word("probe"));
+                self.say(&line, running).await?;
+                self.say("\n", running).await?;
+                if self.directory.remove("alive") {
+                    return Ok(way);
+                }
+                self.way = (self.way + 1) % WAYS.len();
+            }
+        }
+        Err(Stop::Deaf)
+    }
+
+    /// Gives the shell a line, and waits until it has read it. Meanwhile what the command writes is read.
+    async fn say(&mut self, line: &str, running: &mut Running) -> Result<(), Stop> {
+        if self.script.send(line).await.is_err() {
+            return Err(Stop::Deaf);
+        }
+        let Running { command, outputs, .. } = running;
+        let (own, log) = (&mut self.own.outputs, &self.own.log);
+        let reading = async {
+            tokio::join!(outputs.read_to_end(&command.log), own.read_to_end(log));
+            // Neither ends before the shell does.
+            std::future::pending().await
+        };
+        tokio::pin!(reading);
+        loop {
             tokio::select! {
-                () = outputs.read_to_end(&command.log) => {}
-                report = self.reports.next_line() => match report {
-                    Ok(Some(report)) => if let Some(code) = parse_report(&report, number) {
-                        break (Exit::Code(code), Outcome::Next);
-                    },
-                    // Descriptor 3 was closed by a command: the shell cannot be followed any more.
-                    Ok(None) | Err(_) => break (self.job.wait().await, Outcome::ShellEnded),
-                },
-                exit = self.job.wait() => break (exit, Outcome::ShellEnded),
+                taken = self.script.taken() => return taken.map_err(|_| Stop::Deaf),
+                exit = self.job.wait() => return Err(Stop::Ended(exit)),
+                () = &mut reading => {}
                 next = self.commands.recv() => match next {
                     Some(next) => self.waiting.push_back(next),
                     None => {
                         self.job.kill();
-                        break (self.job.wait().await, Outcome::Deleted);
+                        self.job.wait().await;
+                        return Err(Stop::Deleted);
                     }
                 },
             }
-        };
-        outputs.drain(&command.log);
-        self.directory.remove(number);
-        if let Some(note) = kills.explain(exit) {
-            command.log.append(Stream::Stderr, note.as_bytes());
         }
-        command.finish(exit.code()).await;
-        drop(hold);
-        // What it left in the background may still write.
-        let command = Arc::clone(command);
-        tokio::spawn(async move { outputs.read_to_end(&command.log).await });
-        outcome
+    }
+
+    /// What the shell itself had to say: errors of redirections, zsh's traces; at its end also what a trap wrote.
+    fn add_own_output(&mut self, command: &Command, ended: bool) {
+        let (stdout, stderr) = self.own.take();
+        let theirs = |text: String| -> String {
+            text.split_inclusive('\n')
+                .filter(|line| !self.directory.is_mentioned(line) && !line.contains(MINE))
+                .collect()
+        };
+        if ended {
+            command.log.append(Stream::Stdout, stdout.as_bytes());
+        }
+        command.log.append(Stream::Stderr, theirs(stderr).as_bytes());
     }
 }
 
 async fn abandon(command: &Command) {
     command.log.append(Stream::Stderr, b"the session's shell ended before this command ran\n");
     command.finish(-1).await;
-}
-
-fn parse_report(report: &str, number: u64) -> Option<i32> {
-    let (of, code) = report.split_once(' ')?;
-    (of.parse() == Ok(number)).then(|| code.parse().ok()).flatten()
-}
-
-/// As one word of a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// The named pipes of a session's present command.
-#[derive(Debug)]
-struct Directory(PathBuf);
-
-impl Directory {
-    fn make() -> io::Result<Self> {
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let name = format!(".sebring-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let place = PLACES.iter().map(Path::new).find(|place| place.is_dir()).unwrap_or(Path::new("/tmp"));
-        let path = place.join(name);
-        // Left from before a restart of the sandbox.
-        let _ = fs::remove_dir_all(&path);
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-
-    /// Standard input, output and error.
-    fn paths(&self, number: u64) -> [PathBuf; 3] {
-        ["in", "out", "err"].map(|kind| self.0.join(format!("{number}.{kind}")))
-    }
-
-    fn pipes(&self, number: u64) -> io::Result<[PathBuf; 3]> {
-        let paths = self.paths(number);
-        for path in &paths {
-            nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        }
-        Ok(paths)
-    }
-
-    fn remove(&self, number: u64) {
-        for path in self.paths(number) {
-            // The sandbox may have removed it.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_and_reports() {
-        assert_eq!(quoted("it's"), "'it'\\''s'");
-        assert_eq!(parse_report("3 127", 3), Some(127));
-        assert_eq!(parse_report("2 0", 3), None);
-        assert_eq!(parse_report("forged", 3), None);
-    }
 }
