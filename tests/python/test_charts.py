@@ -86,5 +86,18 @@ def test_odd_figures(sandbox, drawn, kind):
     assert (chart.type, base64.b64decode(chart.png)[:4]) == (kind, b"\x89PNG")
 
 
+def test_large_charts(sandbox):
+    """More than 16 MiB in all: an image that does not compress, and many points."""
+    made = charts(
+        sandbox,
+        "import numpy as np\n"
+        "plt.figure(figsize=(10, 10), dpi=300); plt.imshow(np.random.rand(2400, 2400, 3), interpolation='nearest')\n"
+        "plt.figure(); plt.plot(np.arange(400000), np.random.rand(400000))\nplt.show()",
+    )
+    assert len(made) == 2
+    assert sum(len(chart.png) for chart in made) > 8_000_000
+    assert len(made[1].elements[0].points) == 400_000
+
+
 def test_no_charts(sandbox):
     assert sandbox.process.code_run("print(1)").artifacts.charts == []

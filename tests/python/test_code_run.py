@@ -150,5 +150,25 @@ main();
     assert answer.result == "3 blue in\n", answer.result
 
 
+@pytest.mark.parametrize("code,result", [
+    ("try {\n  const x: number = await Promise.resolve(1); console.log(x)\n} catch {}", "1\n"),
+    ("if (true) { console.log(await 2) }", "2\n"),
+    ("const f = async (): Promise<number> => await 3; console.log(await f())", "3\n"),
+    ("const fs = require('fs'); console.log(typeof fs.statSync, await 4)", "function 4\n"),
+    ("import * as fs from 'fs';\nimport type { Stats } from 'fs';\nconst s: Stats = fs.statSync('/')\n"
+     "console.log(s.isDirectory(), await 5, typeof require('os'))", "true 5 object\n"),
+    ("await (async (): Promise<void> => console.log('called'))()", "called\n"),
+    (f"//{'x' * 200_000}\nif (true) {{ const y: number = 6; console.log(await y) }}", "6\n"),
+], ids=lambda value: value[-40:])
+def test_typescript_waits_wherever_the_language_allows_it(by_language, code, result):
+    answer = by_language["typescript"].process.code_run(code)
+    assert (answer.exit_code, answer.result) == (0, result)
+
+
+def test_typescript_errors_name_their_line(by_language):
+    answer = by_language["typescript"].process.code_run("interface A {\n  a: number\n}\nawait 0\nthrow new Error('bad')")
+    assert answer.exit_code == 1 and "bad" in answer.result and "[eval].ts:5:7" in answer.result
+
+
 def test_unicode(by_language):
     assert by_language["python"].process.code_run("print('ünï 漢字 🎉')").result == "ünï 漢字 🎉\n"

@@ -54,6 +54,18 @@ def test_exit_is_an_error_not_an_end(sandbox):
     assert sandbox.code_interpreter.run_code("print(1)").stdout == "1\n"
 
 
+def test_exit_with_0_is_an_end(sandbox):
+    for code in ("import sys; sys.exit(0)", "raise SystemExit"):
+        assert sandbox.code_interpreter.run_code(code).error is None
+
+
+def test_children_do_not_answer(sandbox):
+    code = "import os\nv = 0\npid = os.fork()\nif pid: os.waitpid(pid, 0)\n_ = os.write(1, b'parent\\n' if pid else b'child\\n')"
+    assert sandbox.code_interpreter.run_code(code).stdout == "child\nparent\n"
+    for number in (1, 2, 3):
+        assert sandbox.code_interpreter.run_code("v += 1\nprint(v)").stdout == f"{number}\n"
+
+
 def test_environment_is_of_one_run(sandbox):
     code = "import os; print(os.environ.get('ONLY_HERE'))"
     assert sandbox.code_interpreter.run_code(code, envs={"ONLY_HERE": "yes"}).stdout == "yes\n"

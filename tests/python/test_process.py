@@ -105,6 +105,18 @@ def test_redirected_background_process_does_not_hold_the_call(sandbox):
     assert time.monotonic() - began < 1
 
 
+def test_background_processes_do_not_hold_the_call(sandbox):
+    begun = time.monotonic()
+    answer = sandbox.process.exec("sleep 60 &\necho up", timeout=30)
+    assert (answer.result, time.monotonic() - begun < 20) == ("up\n", True)
+    assert sandbox.process.exec("pkill -f 'sleep 60'").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["+O", "-c id", "--help"])
+def test_commands_that_look_like_options(sandbox, command):
+    assert sandbox.process.exec(command).exit_code == 127
+
+
 def test_standard_input_is_empty(sandbox):
     """A command that reads its input ends instead of hanging or eating the script."""
     answer = sandbox.process.exec("cat; echo after", timeout=10)

@@ -154,7 +154,7 @@ def test_ids(sandbox, session):
         run(sandbox, "no-such-session", "true")
     with pytest.raises(sdk.BAD_REQUEST):
         sandbox.process.create_session("entrypoint")
-    for odd in ("with space", "ünï", "a/b", "per%cent", "question?"):
+    for odd in ("with space", "ünï", "per%cent", "question?"):
         sandbox.process.create_session(odd)
         assert run(sandbox, odd, "echo odd").stdout == "odd\n"
         sandbox.process.delete_session(odd)
@@ -210,3 +210,33 @@ def test_background_process_of_a_command_goes_on(sandbox, session):
     run(sandbox, session, "(while :; do date +%N > beat; sleep 0.05; done) >/dev/null 2>&1 &")
     first = run(sandbox, session, "sleep 0.2; cat beat").stdout
     assert run(sandbox, session, "sleep 0.2; cat beat").stdout != first
+
+
+def test_reading_commands_find_the_end(sandbox, session):
+    answer = run(sandbox, session, "cat; read x; echo $?; python3 -")
+    assert (answer.stdout, answer.exit_code) == ("1\n", 0)
+
+
+def test_a_command_ends_with_its_text(sandbox, session):
+    assert run(sandbox, session, "echo x \\").stdout == "x\n"
+    answer = run(sandbox, session, "echo a; return 3; echo b")
+    assert (answer.stdout, answer.exit_code) == ("a\n", 3)
+    assert run(sandbox, session, "echo $?").stdout == "3\n"
+
+
+def test_a_shell_that_goes_deaf_says_so(sandbox, session):
+    assert "does not run commands any more" in run(sandbox, session, "set -n").stderr
+    with pytest.raises(DaytonaError, match="does not run commands any more"):
+        run(sandbox, session, "echo no")
+
+
+def test_background_processes_do_not_hold_the_call(sandbox, session):
+    begun = time.monotonic()
+    assert run(sandbox, session, "sleep 61 &\necho up").stdout == "up\n"
+    assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize("odd", [".", "..", "a/b"])
+def test_ids_that_fit_no_url(sandbox, odd):
+    with pytest.raises(DaytonaError):
+        sandbox.process.create_session(odd)

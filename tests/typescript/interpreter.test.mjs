@@ -33,3 +33,13 @@ test('timeout leaves it usable', async () => {
   await assert.rejects(sandbox.codeInterpreter.runCode('while True: pass', { timeout: 1 }), DaytonaTimeoutError)
   assert.equal((await sandbox.codeInterpreter.runCode("print('usable')")).stdout, 'usable\n')
 })
+
+test('a process that dies is an error', async () => {
+  const context = await sandbox.codeInterpreter.createContext()
+  await assert.rejects(sandbox.codeInterpreter.runCode('import os; os._exit(1)', { context }))
+})
+
+test('exits', async () => {
+  assert.equal((await sandbox.codeInterpreter.runCode('import sys; sys.exit(0)')).error, undefined)
+  assert.equal((await sandbox.codeInterpreter.runCode('import sys; sys.exit(3)')).error.value, '3')
+})
