@@ -28,11 +28,14 @@ const PRIVATE: [HeaderName; 7] = [
 
 /// Every header of the platform's own.
 const PLATFORM: &str = "x-daytona-";
+/// But this one, for old clients read some answers in a form of their own.
+const VERSION: &str = "x-daytona-sdk-version";
 
 /// Leaves of a request's headers what the agent may see; of those that ask for an upgrade only what asks for a WebSocket.
 pub(crate) fn for_agent(headers: &mut HeaderMap, websocket: bool) {
     strip_hop_by_hop(headers);
-    let private = headers.keys().filter(|name| PRIVATE.contains(name) || name.as_str().starts_with(PLATFORM));
+    let platform = |name: &str| name.starts_with(PLATFORM) && name != VERSION;
+    let private = headers.keys().filter(|name| PRIVATE.contains(name) || platform(name.as_str()));
     for name in private.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
@@ -80,6 +83,7 @@ mod tests {
             ("cookie", "a=b"),
             ("x-daytona-organization-id", "o"),
             ("x-daytona-preview-token", "t"),
+            ("x-daytona-sdk-version", "0.161.0"),
             ("x-forwarded-for", "1.2.3.4"),
             ("content-type", "text/plain"),
             ("sec-websocket-protocol", "a"),
@@ -87,7 +91,7 @@ mod tests {
             ("x-hop", "1"),
         ]);
         for_agent(&mut request, false);
-        assert_eq!(names(&request), ["content-type", "host", "sec-websocket-protocol"]);
+        assert_eq!(names(&request), ["content-type", "host", "sec-websocket-protocol", "x-daytona-sdk-version"]);
         assert_eq!(request["host"], "sandbox");
     }
 
