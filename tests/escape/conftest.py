@@ -11,9 +11,8 @@ import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import plant
 import pytest
-from hostile import link
+from hostile import link, plant_in_image
 from servers import Running, Server, lent
 
 PROFILES = ("system", "strict")
@@ -180,7 +179,7 @@ def weak(host, api, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def own(tmp_path_factory):
-    """A server of the suite's own; its snapshots are what `snapshot_of` names."""
+    """A server of the suite's own, with a snapshot for each profile and a prepared one, which reads certificates of images."""
     data_dir = tmp_path_factory.mktemp("own") / "data"
     bundle = data_dir.parent / "bundle.pem"
     bundle.write_text("-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n")
@@ -196,7 +195,8 @@ def prepare(rootfs):
     """Most files of the default snapshot, with devices of the host and programs of the host's root among them."""
     large = shutil.ignore_patterns("dist-packages", "site-packages", "share", "node_modules", "locale")
     shutil.copytree(lent() / "rootfs", rootfs, symlinks=True, ignore=large, copy_function=link)
-    plant.lead_astray(str(rootfs), "#!/bin/sh\nexec sleep 60\n")
+    refused = plant_in_image(rootfs, [(f"/evil/{kind}", kind, "") for kind in ("set-user-id", "capability")])
+    assert not refused
     disk = os.stat("/").st_dev
     for name, kind, number in (
         ("disk", stat.S_IFBLK, disk),
@@ -206,8 +206,6 @@ def prepare(rootfs):
     ):
         os.mknod(rootfs / "evil" / name, kind | 0o666, number)
         os.chmod(rootfs / "evil" / name, 0o666)
-    for kind in ("set-user-id", "capability"):
-        plant.planted(str(rootfs), [(f"/evil/{kind}", kind, "")])
 
 
 @pytest.fixture(scope="module", params=PROFILES)

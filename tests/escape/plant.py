@@ -1,8 +1,8 @@
 """Makes states of a file system that no start should have to meet: in the files of an image, or as a program inside.
 
-    plant.py PROGRAM STATES    PROGRAM: text that lies where links lead; STATES: JSON, a list of [path, kind, argument]
+    plant.py PROGRAM STATES [ROOT]    PROGRAM: text that lies where links lead; STATES: JSON, a list of [path, kind, argument]
 
-Standard library only, for it runs in sandboxes, too. `planted` says what kinds there are.
+With ROOT, which an image is made in, nothing outside of it is touched, wherever links in it lead. Standard library only, for it runs in sandboxes, too. `planted` says what kinds there are.
 """
 
 import ctypes
@@ -14,20 +14,21 @@ import sys
 
 DEVICES = {"null": (1, 3), "zero": (1, 5), "terminal": (5, 0), "disk": (7, 0), "whiteout": (0, 0)}
 DIRECTORIES = ("directory", "opaque", "redirect", "many", "deep")
+# Bytes: more than a reader with a bound takes, less than would harm the machine where one has none.
+SPARSE = 512 << 20
 MODES = {"closed": 0, "set-user-id": 0o6755}
 # Where links may lead. The directories below /proc are what a start sees that did not mount it yet.
 EVIL = ("/evil", "/proc/self/root/evil", "/proc/1/root/evil", "/proc/thread-self/root/evil")
 
 
-def planted(root, states):
-    """Makes each state below `root`; answers what could not be made, as text."""
+def planted(states):
+    """Makes each state; answers what could not be made, as text."""
     said = []
     for path, kind, argument in states:
-        place = root + path
         try:
-            clear(place)
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            make(root, place, kind, argument)
+            clear(path)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            make(path, kind, argument)
         except OSError as error:
             said.append(f"{kind} {path}: {error.strerror}")
     return said
@@ -45,11 +46,11 @@ def clear(place):
         os.rename(place, f"{place}.aside")
 
 
-def make(root, place, kind, argument):
+def make(place, kind, argument):
     if kind == "absent":
         return
     if kind == "link":
-        os.symlink(place[len(root) :] if argument == "itself" else argument, place)
+        os.symlink(place if argument == "itself" else argument, place)
     elif kind == "fifo":
         os.mkfifo(place, 0o666)
     elif kind == "socket":
@@ -57,7 +58,7 @@ def make(root, place, kind, argument):
     elif kind in DEVICES:
         os.mknod(place, 0o060666 if kind == "disk" else 0o020666, os.makedev(*DEVICES[kind]))
     elif kind == "hard-link":
-        os.link(f"{root}/evil/bin/agent", place)
+        os.link("/evil/bin/agent", place)
     elif kind in DIRECTORIES:
         make_directory(place, kind)
     else:
@@ -81,31 +82,43 @@ def make_file(place, kind):
     with open(place, "w") as file:
         file.write("" if kind == "empty" else "#!/bin/sh\nexec sleep 60\n")
         if kind == "sparse":
-            file.truncate(64 << 30)
+            file.truncate(SPARSE)
     os.chmod(place, MODES.get(kind, 0o755))
     if kind == "capability":
         # All capabilities, effective; version 2 of linux/capability.h.
         os.setxattr(place, "security.capability", struct.pack("<5I", 0x02000001, 0xFFFFFFFF, 0, 0xFFFFFFFF, 0))
 
 
-def lead_astray(root, program):
+def lead_astray(program):
     """Makes what links lead to."""
     for base in EVIL:
         try:
             for name in ("bin", "ctl", "empty", "dev", "pts", "shm"):
-                os.makedirs(f"{root}{base}/{name}", exist_ok=True)
-            with open(f"{root}{base}/bin/agent", "w") as file:
+                os.makedirs(f"{base}/{name}", exist_ok=True)
+            with open(f"{base}/bin/agent", "w") as file:
                 file.write(program)
-            os.chmod(f"{root}{base}/bin/agent", 0o755)
+            os.chmod(f"{base}/bin/agent", 0o755)
         except OSError:
             # Inside, the kernel's own files are in the way where nobody may take them off.
             continue
 
 
-if __name__ == "__main__":
+def below(root):
+    """Nothing but what is in there can be reached from now on; the kernel's own files are not."""
+    os.chroot(root)
+    os.chdir("/")
+    lead_astray(sys.argv[1])
+    return planted(json.loads(sys.argv[2]))
+
+
+def here():
     libc = ctypes.CDLL(None)
     libc.umount2(b"/proc", 2)
-    lead_astray("", sys.argv[1])
-    refused = planted("", json.loads(sys.argv[2]))
+    lead_astray(sys.argv[1])
+    said = planted(json.loads(sys.argv[2]))
     libc.mount(b"proc", b"/proc", b"proc", 14, None)
-    print("REFUSED", json.dumps(refused))
+    return said
+
+
+if __name__ == "__main__":
+    print("REFUSED", json.dumps(below(sys.argv[3]) if len(sys.argv) > 3 else here()))

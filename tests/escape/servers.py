@@ -93,8 +93,14 @@ class Server(Running):
         assert self.process.wait(30) == 0, self.log()
 
     def purge(self):
+        """Removes all of it, also of one that does not stop."""
         if self.process.poll() is None:
-            self.stop()
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         subprocess.run([self.binary, "purge", "--data-dir", self.data_dir], check=True, timeout=60)
 
     def log(self):
@@ -120,6 +126,11 @@ class Server(Running):
         for manifest in self.snapshots.glob("*/manifest.json"):
             if json.loads(manifest.read_text())["name"] == name:
                 shutil.rmtree(manifest.parent)
+
+    def peak(self):
+        """The most memory that the server itself had, bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.M)[1]) << 10
 
     def place(self):
         return next(path.name for path in CLAIMS.glob("[0-9]*") if path.read_text() == str(self.data_dir))
