@@ -4,9 +4,8 @@ The host gives them what an attacker would guess or look up, in the environment:
 (a word in the arguments of a process on the host), ABSTRACT (a listener in the host's network namespace), PORT and
 ADDRESSES (a listener on all of the host's addresses), METADATA (an address that answers on PORT), LINK (the
 hardware address of a network interface of the host), DISK (major and minor of the host's disk), HANDLES (a mounted
-host directory), AGENT (the process that serves the sandbox), TERMINAL (a terminal of the host), NEIGHBOUR (the
-control directory of another sandbox, on the host). A key, a table of the packet filter and an entry of binfmt_misc are
-called VICTIM too.
+host directory), AGENT (the process that serves the sandbox), TERMINAL (a terminal of the host). A key, a table of the packet
+filter and an entry of binfmt_misc are called VICTIM too, and another sandbox runs.
 
 What they write is what was there before, so that one which succeeds does no harm.
 """
@@ -82,7 +81,7 @@ SHELL = {
         rm -f /.sbx/ctl/program""",
     "agent-of-another-sandbox": """
         for p in /proc/[0-9]*; do
-            cd "$p/root$NEIGHBOUR" 2>/dev/null && python3 -c '
+            cd "$p/root/.sbx/ctl" 2>/dev/null && python3 -c '
 import socket
 s = socket.socket(socket.AF_UNIX)
 s.connect("agent.sock")

@@ -131,7 +131,6 @@ def host(tmp_path_factory, neighbour):
             "AGENT": "1",
             "VICTIM_PID": str(victim.pid),
             "TERMINAL": terminal,
-            "NEIGHBOUR": str(Path(os.environ["SEBRING_DATA_DIR"]).resolve() / "sandboxes" / neighbour["id"] / "ctl"),
         }
     if not had_metadata:
         subprocess.run(["ip", "addr", "del", f"{METADATA}/32", "dev", "lo"], check=True)
