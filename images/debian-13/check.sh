@@ -22,6 +22,13 @@ as_user tsx /tmp/check.ts
 as_user tsc --version
 as_user typescript-language-server --version
 
-git --version
-curl --version
-rg --version
+printf 'const answer: number = 42;\nconsole.log("ts-node", answer);\n' >/tmp/check.ts
+as_user ts-node -T -O '{"module":"CommonJS"}' /tmp/check.ts
+as_user python3 -c 'import seaborn'
+printf 'int main(void) { return 42; }\n' >/tmp/check.c
+as_user gcc -o /tmp/check /tmp/check.c
+as_user g++ -o /tmp/check /tmp/check.c
+
+for program in curl dig file git jq make nano ping rg rsync sqlite3 tmux tree unzip uv vi vim wget zip bwrap; do
+    command -v "$program"
+done

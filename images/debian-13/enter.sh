@@ -22,7 +22,7 @@ mount --bind "$cache" "$root/run/build/cache"
 mount --bind "$(readlink -f /etc/resolv.conf)" "$root/etc/resolv.conf"
 if [ -n "$ca" ]; then
     cp "$ca" "$root/run/build/ca.pem"
-    export NODE_EXTRA_CA_CERTS=/run/build/ca.pem
+    export NODE_EXTRA_CA_CERTS=/run/build/ca.pem PIP_CERT=/run/build/ca.pem
 fi
 printf '%s\n' "$script" >"$root/run/build/script"
 exec chroot "$root" /bin/sh -eu /run/build/script "$@"

@@ -15,12 +15,17 @@ update-notifier=false
 fund=false
 NPMRC
 
+# From the Python Package Index, for Debian does not have it.
+pip install --quiet --root-user-action ignore --no-compile --no-cache-dir uv
+# What people type.
+update-alternatives --install /usr/bin/vim vim /usr/bin/vim.tiny 10
+
 printf 'LANG=C.UTF-8\n' >/etc/default/locale
 ln -sf /usr/share/zoneinfo/Etc/UTC /etc/localtime
 
 # Tests of libraries: 100 MB that nobody runs in a sandbox.
-for library in matplotlib mpl_toolkits pandas scipy sympy; do
-    find "/usr/lib/python3/dist-packages/$library" -depth -type d -name tests -exec rm -rf {} +
+for library in matplotlib mpl_toolkits pandas scipy seaborn statsmodels sympy; do
+    [ ! -d "/usr/lib/python3/dist-packages/$library" ] || find "/usr/lib/python3/dist-packages/$library" -depth -type d -name tests -exec rm -rf {} +
 done
 
 # The first import of matplotlib would otherwise look at every font.

@@ -22,12 +22,12 @@ use crate::store::SnapshotStore;
 use crate::{manifest, tree};
 
 /// The unpacked image should stay below this, bytes.
-const SIZE_GOAL: u64 = 1_000_000_000;
+const SIZE_GOAL: u64 = 1_100_000_000;
 /// Programs of the host, and the Debian packages that have them.
 const TOOLS: [(&str, &str); 4] =
     [("mmdebstrap", "mmdebstrap"), ("chroot", "coreutils"), ("setpriv", "util-linux"), ("unshare", "util-linux")];
 /// Variables of the host that the build in the image sees: how to reach the network.
-const PASSED: [&str; 8] = [
+const PASSED: [&str; 9] = [
     "http_proxy",
     "https_proxy",
     "no_proxy",
@@ -36,6 +36,7 @@ const PASSED: [&str; 8] = [
     "NO_PROXY",
     "npm_config_registry",
     "COREPACK_NPM_REGISTRY",
+    "PIP_INDEX_URL",
 ];
 
 /// What to make, and from where.
