@@ -2,10 +2,10 @@
 
     place.py ORDER.json
 
-The order has `serverPid`, `cgroups`, `base` (of the new user ids), `layers`, `disk`, `shown` (name: source and options of
-the mounts from outside; the source `tmpfs` is a new one) and `command`. Everything is attached below /mnt, of which this
-namespace has one of its own: the sandbox's root, nobody to the host, must be able to reach it. It is seen by nobody else,
-and goes with the sandbox.
+The order has `serverPid`, `cgroups`, `base` (of the new user ids), `layers`, `disk`, `devices` (what is to be in `/dev`),
+`shown` (name: source and options of the other mounts from outside; the source `tmpfs` is a new one) and `command`.
+Everything is attached below /mnt, of which this namespace has one of its own: the sandbox's root, nobody to the host, must
+be able to reach it. It is seen by nobody else, and goes with the sandbox.
 """
 
 import ctypes
@@ -92,6 +92,14 @@ def show_root(order):
     call("prctl", PR_SET_SECUREBITS, 0, 0, 0, 0)
 
 
+def show_devices(source, target):
+    """As a file system of this sandbox alone."""
+    target.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "sebring-dev", target], check=True)
+    subprocess.run(["cp", "-a", f"{source}/.", target], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro,nosuid,noexec", target], check=True)
+
+
 def main():
     order = json.loads(Path(sys.argv[1]).read_text())
     for directory in order["cgroups"]:
@@ -104,6 +112,7 @@ def main():
     show_root(order)
     for name, (source, options) in order["shown"].items():
         show(source, PLACE / name, options)
+    show_devices(order["devices"], PLACE / "devices")
     # When the place was ready, for whoever measures.
     print(time.monotonic(), flush=True)
     os.execv(order["command"][0], order["command"])

@@ -26,6 +26,10 @@ class Checkpoint:
         self.times = {}
         directory.mkdir()
         shutil.copytree(source.dir / "cgroup", directory / "limits")
+        # What lies below .nest can't be seen from there.
+        subprocess.run(["cp", "-ax", f"/proc/{source.pid}/root/dev", directory / "devices"], check=True)
+        for name in ("proc", "sys"):
+            (directory / "devices" / ".nest" / name).mkdir(parents=True)
         self.disk = None
 
     def take(self):
@@ -85,7 +89,6 @@ class Restored:
             # Open to the agent until it has bound its socket.
             "control": ("tmpfs", f"size=16k,nr_inodes=8,mode=0700,uid={self.base},gid={self.base},nosuid,nodev,noexec"),
             "agent": (place / "agent", "ro,nosuid,nodev"),
-            "devices": (source.devices, "ro,nosuid,noexec"),
             "view": (source.view, READ_ONLY_DATA),
             "limits": (place / "limits", READ_ONLY_DATA),
             **{f"group-{name}": (directory, READ_ONLY_DATA) for name, directory in self.cgroups.items()},
@@ -96,6 +99,7 @@ class Restored:
             "base": self.base,
             "layers": list(map(str, source.layers)),
             "disk": str(self.disk),
+            "devices": str(self.checkpoint.directory / "devices"),
             "shown": {name: (str(path), options) for name, (path, options) in shown.items()},
             "command": criu.restore_command(self.checkpoint.program, place, HERE / "hook"),
         }

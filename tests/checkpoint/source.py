@@ -89,13 +89,9 @@ class Source:
         # The agent's program on the host, which must stay as long as there are images of it.
         inside = os.stat(f"/proc/{self.pid}/root/.sbx/bin/agent")
         self.agent = next(p for p in self.data_dir.glob("agents/*/sebring-agent") if os.path.samestat(p.stat(), inside))
-        # What the server alone has mounted: places for the agent's files, the view of cgroups and the device nodes.
+        # What the server alone has mounted: places for the agent's files, and the shared view of cgroups.
         self.files = self.data_dir / "mounts" / "agent"
         self.view = self.data_dir / "mounts" / "cgroup"
-        devices = os.stat(f"/proc/{self.pid}/root/dev").st_dev
-        templates = Path(f"{self.server_root}{self.data_dir}/mounts")
-        name = next(path.name for path in templates.iterdir() if path.stat().st_dev == devices)
-        self.devices = self.data_dir / "mounts" / name
         # The read-only layers, the topmost first.
         snapshot = self.record["snapshotId"]
         rootfs = (self.data_dir / f"snapshots/{snapshot}/rootfs").resolve()

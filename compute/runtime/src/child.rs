@@ -528,3 +528,69 @@ unsafe fn bind(source: &CStr, target: &CStr, flags: c_ulong) -> c_int {
         libc::mount(null(), target.as_ptr(), null(), flags, null())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+    use std::process::Command;
+
+    use rustix::thread::UnshareFlags;
+
+    use super::*;
+
+    /// Runs it on a thread whose working directory is a new one, as `build_root` does with a root.
+    fn in_root(work: impl FnOnce(&Path) + Send) {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // SAFETY: the thread's own working directory is all that changes.
+                unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.expect("a directory of its own");
+                rustix::process::chdir(dir.path()).expect("the directory");
+                work(dir.path());
+            });
+        });
+    }
+
+    fn open(name: &CStr) -> bool {
+        // SAFETY: the descriptor is closed at once, and used by nobody.
+        unsafe {
+            let found = mount_point(name);
+            libc::close(found as c_int);
+            found >= 0
+        }
+    }
+
+    #[test]
+    fn a_mount_point_is_a_directory_of_the_root_itself() {
+        in_root(|root| {
+            fs::create_dir_all(root.join("evil/bin")).expect("a directory");
+            fs::create_dir(root.join("closed")).expect("a directory");
+            fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0o000)).expect("no permissions");
+            fs::write(root.join("file"), "kept by nobody").expect("a file");
+            assert!(Command::new("mkfifo").arg(root.join("pipe")).status().is_ok_and(|status| status.success()));
+            let links = [("link", "evil"), ("out", "/tmp"), ("up", ".."), ("dangling", "/nowhere"), ("loop", "loop")];
+            for (name, target) in links {
+                symlink(target, root.join(name)).expect("a link");
+            }
+            for name in [c"link", c"out", c"up", c"dangling", c"loop", c"file", c"pipe", c"absent", c"closed", c"evil"]
+            {
+                assert!(open(name), "{name:?}");
+                let found = fs::symlink_metadata(root.join(name.to_str().expect("text"))).expect("metadata");
+                assert!(found.is_dir(), "{name:?}");
+            }
+            assert!(root.join("evil/bin").exists(), "what a link leads to stays");
+            for name in [c"..", c"/", c"link/../.."] {
+                assert!(!open(name), "{name:?} is not in the root");
+            }
+        });
+    }
+
+    #[test]
+    fn what_hides_is_there_or_the_start_fails() {
+        assert!(is_present(c"/proc/self") && !is_present(c"/proc/nothing-of-this-name"));
+        // SAFETY: neither path exists, so nothing is mounted.
+        assert_eq!(unsafe { bind(c"/nowhere/empty", c"/proc/self/environ", 0) }, -1);
+    }
+}
