@@ -15,6 +15,8 @@ pub fn apply() -> io::Result<()> {
     close_strangers()?;
     // /proc/1/{exe,mem,root,fd} stay closed to root inside as well.
     prctl::set_dumpable(false)?;
+    // It was executed by a descriptor, after whose number older kernels name it.
+    prctl::set_name(c"sebring-agent")?;
     // Pid 1 adopts orphans anyway; elsewhere, as in tests, it is asked for.
     prctl::set_child_subreaper(true)?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
