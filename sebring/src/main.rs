@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod doctor;
+mod front;
 mod logging;
 mod network;
 mod runner;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
 use clap::Args;
 use sebring_auth::Authenticator;
 use sebring_events::Events;
@@ -18,12 +17,15 @@ use sebring_types::{Isolation, Resources};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{DataDir, network};
+use crate::{DataDir, front, network};
 
 /// The program that runs as pid 1 of each sandbox; built by `build.rs`.
 pub(crate) static AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sebring-agent"));
 /// How long requests may go on after the server was asked to stop. Sandboxes are not affected.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Letters of an API key that a user chose.
+const SHORTEST_KEY: usize = 16;
 
 /// How to serve.
 #[derive(Debug, Args)]
@@ -71,6 +73,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         rustix::process::geteuid().is_root(),
         "sebring serve must run as root: it makes namespaces and mounts"
     );
+    options.api_key.as_deref().map_or(Ok(()), check)?;
     let mut config = RunnerConfig::new(&options.data.path);
     config.ca_bundle.clone_from(&options.ca_bundle);
     config.isolation = options.isolation;
@@ -131,39 +134,20 @@ async fn serve(options: Options, host: Host) -> anyhow::Result<()> {
         }
         tracing::info!("stopping; sandboxes go on");
     };
-    let served = drain(listener, app, stop).await;
+    let served = front::serve(listener, app, stop, DRAIN).await.context("the listener failed");
     lifecycle.shutdown(DRAIN).await;
     store.close().await;
     served
 }
 
-/// Serves until `stop`, then lets requests finish for a while.
-async fn drain(
-    listener: TcpListener,
-    app: axum::Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-    });
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let graceful = async move {
-        stop.await;
-        let _ = stopping.send(());
-    };
-    let serving = axum::serve(listener, app).with_graceful_shutdown(graceful);
-    let deadline = async move {
-        // An error means that serving ended first.
-        if stopped.await.is_ok() {
-            tokio::time::sleep(DRAIN).await;
-        }
-    };
-    tokio::select! {
-        result = serving => result.context("the listener failed"),
-        () = deadline => Ok(()),
-    }
+/// A key that can't be guessed by trying.
+fn check(key: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        key.len() >= SHORTEST_KEY && key.bytes().all(|byte| byte.is_ascii_graphic()),
+        "the API key (SEBRING_API_KEY, --api-key) must have at least {SHORTEST_KEY} letters, digits or signs and no space: \
+         `openssl rand -hex 24` makes one"
+    );
+    Ok(())
 }
 
 /// One sandbox may ask for as much as the host has.
@@ -177,4 +161,17 @@ fn host_limits(data_dir: &std::path::Path) -> anyhow::Result<Resources> {
         memory: whole(memory.totalram as u64 * u64::from(memory.mem_unit)),
         disk: whole(disk.f_blocks * disk.f_frsize),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_can_be_guessed_are_refused() {
+        assert!(check("0123456789abcdef").is_ok());
+        for wrong in ["", "x", "0123456789abcde", "0123456789 abcdef", "0123456789abcde\u{e9}"] {
+            assert!(check(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sebring_events::{Event, EventKind, Events, RecvError};
 use sebring_store::Secret;
@@ -24,12 +25,19 @@ use crate::wire::Sandbox;
 /// Packets that wait for a slow client; what comes on top is lost to it.
 const BACKLOG: usize = 1024;
 
+/// How long a client may take to show its key.
+const HELLO: Duration = Duration::from_secs(15);
+/// Bytes; clients send nothing but their key.
+const LONGEST_PACKET: u64 = 64 * 1024;
+
 /// Answers Socket.IO and passes everything else on.
 pub(crate) fn layer(app: App, events: Events) -> SocketIoLayer {
     let (layer, io) = SocketIo::builder()
         .req_path("/api/socket.io")
         .transports([TransportType::Websocket])
         .max_buffer_size(BACKLOG)
+        .connect_timeout(HELLO)
+        .max_payload(LONGEST_PACKET)
         .build_layer();
     let rooms = Rooms::default();
     let (admitted, joined) = (rooms.clone(), rooms.clone());
@@ -62,8 +70,8 @@ impl fmt::Display for Refused {
 }
 
 async fn admit(app: &App, rooms: &Rooms, socket: &SocketRef, hello: Hello) -> Result<(), Refused> {
-    let principal = app.authenticator.key(&Secret::from(hello.token)).await.map_err(|_| Refused)?;
     let request = socket.req_parts();
+    let principal = app.authenticator.visitor(&Secret::from(hello.token), request).await.map_err(|_| Refused)?;
     let organization = principal.organization;
     if named_organization(request.uri.query()).is_some_and(|named| named != organization.to_string()) {
         return Err(Refused);

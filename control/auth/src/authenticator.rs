@@ -4,22 +4,32 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use std::time::Instant;
+
+use http::request::Parts;
 use http::{HeaderMap, header};
 use sebring_store::{ApiKey, Secret, Store, now};
 use sebring_types::ApiKeyId;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
-use crate::{Error, Principal};
+use crate::visitor::Guesses;
+use crate::{Error, Principal, Visitor};
 
 /// The header that names an organization.
 const ORGANIZATION: &str = "x-daytona-organization-id";
+/// Keys that are looked up at once: guesses must not take every connection with the database.
+const LOOK_UPS: usize = 2;
 /// The use of a key is written down at most this often, milliseconds.
 const NOTE_EVERY: i64 = 60_000;
 
-/// Turns the headers of a request into a [`Principal`]; clones share what is remembered.
+/// Turns a request into a [`Principal`]; clones share what is remembered.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     store: Store,
     known: Arc<RwLock<HashMap<String, Arc<Known>>>>,
+    guesses: Arc<Guesses>,
+    look_ups: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -31,19 +41,33 @@ struct Known {
 impl Authenticator {
     /// One that knows the keys of `store`.
     pub fn new(store: Store) -> Self {
-        Self { store, known: Arc::default() }
+        let look_ups = Arc::new(Semaphore::new(LOOK_UPS));
+        Self { store, known: Arc::default(), guesses: Arc::default(), look_ups }
     }
 
-    /// Who sent these headers: a bearer key, and if an organization is named, its own.
-    pub async fn headers(&self, headers: &HeaderMap) -> Result<Principal, Error> {
-        let key = bearer(headers)?;
-        let principal = self.key(&key).await?;
-        match headers.get(ORGANIZATION) {
+    /// Who sent this request: a bearer key, and if an organization is named, its own. Who guesses waits for the answer.
+    pub async fn request(&self, request: &Parts) -> Result<Principal, Error> {
+        let key = bearer(&request.headers)?;
+        let principal = self.visitor(&key, request).await?;
+        match request.headers.get(ORGANIZATION) {
             Some(organization) if organization.as_bytes() != principal.organization.to_string().as_bytes() => {
                 Err(Error::OtherOrganization)
             }
             _ => Ok(principal),
         }
+    }
+
+    /// Whose key this is that came with a request, in whichever place. Who guesses waits for the answer.
+    pub async fn visitor(&self, key: &Secret, request: &Parts) -> Result<Principal, Error> {
+        let found = self.key(key).await;
+        if let Some(visitor) = request.extensions.get::<Visitor>() {
+            match &found {
+                Ok(_) => visitor.welcome(),
+                Err(Error::Unknown) => sleep(self.guesses.note(visitor, Instant::now())).await,
+                Err(_) => {}
+            }
+        }
+        found
     }
 
     /// Whose key this is.
@@ -70,6 +94,8 @@ impl Authenticator {
     }
 
     async fn look_up(&self, digest: String) -> Result<Arc<Known>, Error> {
+        // An error would mean that the semaphore is closed, which nobody does.
+        let _place = self.look_ups.acquire().await;
         let key = self.store.api_keys().find(&digest).await?.ok_or(Error::Unknown)?;
         let known = Arc::new(Known { principal: key.into(), noted: AtomicI64::new(0) });
         self.known.write().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::clone(&known));
@@ -107,6 +133,7 @@ fn bearer(headers: &HeaderMap) -> Result<Secret, Error> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     use sebring_store::{Grant, Permission};
 
@@ -119,9 +146,10 @@ mod tests {
         (dir, store, authenticator)
     }
 
-    fn with(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let pairs = pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value));
-        pairs.map(|(name, value)| (name, value.parse().expect("a header"))).collect()
+    fn with(pairs: &[(&'static str, &str)]) -> Parts {
+        let request =
+            pairs.iter().fold(http::Request::builder(), |request, (name, value)| request.header(*name, *value));
+        request.body(()).expect("a request").into_parts().0
     }
 
     #[tokio::test]
@@ -131,16 +159,43 @@ mod tests {
         let secret = store.api_keys().ensure_admin(organization, None).await.expect("a key").expect("made now");
         let bearer = format!("Bearer {}", secret.reveal());
 
-        let principal = authenticator.headers(&with(&[("authorization", &bearer)])).await.expect("known");
+        let principal = authenticator.request(&with(&[("authorization", &bearer)])).await.expect("known");
         assert_eq!(principal.organization, organization);
         let own = organization.to_string();
         let headers = with(&[("authorization", &bearer), (ORGANIZATION, &own)]);
-        assert!(authenticator.headers(&headers).await.is_ok());
+        assert!(authenticator.request(&headers).await.is_ok());
         let headers = with(&[("authorization", &bearer), (ORGANIZATION, "other")]);
-        assert!(matches!(authenticator.headers(&headers).await, Err(Error::OtherOrganization)));
-        assert!(matches!(authenticator.headers(&with(&[])).await, Err(Error::Missing)));
+        assert!(matches!(authenticator.request(&headers).await, Err(Error::OtherOrganization)));
+        assert!(matches!(authenticator.request(&with(&[])).await, Err(Error::Missing)));
         let headers = with(&[("authorization", "Bearer wrong")]);
-        assert!(matches!(authenticator.headers(&headers).await, Err(Error::Unknown)));
+        assert!(matches!(authenticator.request(&headers).await, Err(Error::Unknown)));
+    }
+
+    #[tokio::test]
+    async fn wrong_keys_wait_and_right_ones_do_not() {
+        let (_dir, store, authenticator) = fixture().await;
+        let organization = store.organizations().ensure_default().await.expect("an organization").id;
+        let secret = store.api_keys().ensure_admin(organization, None).await.expect("a key").expect("made now");
+        let welcomed = Arc::new(AtomicI64::new(0));
+        let welcome = Arc::clone(&welcomed);
+        let visitor = Visitor::new([192, 0, 2, 1].into(), move || {
+            welcome.fetch_add(1, Ordering::Relaxed);
+        });
+        let mut wrong = with(&[("authorization", "Bearer wrong")]);
+        wrong.extensions.insert(visitor.clone());
+        let began = Instant::now();
+        for _ in 0..5 {
+            assert!(matches!(authenticator.request(&wrong).await, Err(Error::Unknown)));
+        }
+        assert!(began.elapsed() >= Duration::from_millis(750), "{:?}", began.elapsed());
+        assert_eq!(welcomed.load(Ordering::Relaxed), 0);
+        let mut right = with(&[("authorization", &format!("Bearer {}", secret.reveal()))]);
+        right.extensions.insert(visitor);
+        authenticator.key(&secret).await.expect("known");
+        let began = Instant::now();
+        assert!(authenticator.request(&right).await.is_ok());
+        assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+        assert_eq!(welcomed.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]

@@ -7,8 +7,10 @@
 mod authenticator;
 mod error;
 mod principal;
+mod visitor;
 
 pub use authenticator::Authenticator;
 pub use error::Error;
 pub use principal::Principal;
 pub use sebring_store::Permission;
+pub use visitor::{Visitor, network};

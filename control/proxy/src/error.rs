@@ -8,6 +8,8 @@ use sebring_types::{RunnerError, SandboxState};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::toolbox::LOGGED;
+
 /// Why a request did not reach an agent. The texts are for users.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -83,7 +85,7 @@ impl Error {
         let mut message = self.to_string();
         if status.is_server_error() {
             let id = Uuid::new_v4();
-            tracing::warn!(error_id = %id, %path, cause = message, "toolbox request failed");
+            tracing::warn!(error_id = %id, path = path.get(..LOGGED).unwrap_or(path), cause = message, "toolbox request failed");
             if status == StatusCode::INTERNAL_SERVER_ERROR {
                 message = format!("the server failed: its log says why beside error id {id}");
             }

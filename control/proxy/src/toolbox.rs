@@ -12,7 +12,7 @@ use axum::http::{HeaderName, Method, Response, Uri, Version};
 use axum::routing::any;
 use http_body::Body as _;
 use jiff::Timestamp;
-use sebring_auth::{Authenticator, Permission, Principal};
+use sebring_auth::{Authenticator, Permission, Principal, Visitor};
 use sebring_events::{EventKind, Events, RecvError};
 use sebring_lifecycle::{Lifecycle, Live};
 use sebring_types::{Runner, SandboxState};
@@ -32,6 +32,9 @@ const UNCOUNTED: HeaderName = HeaderName::from_static("x-daytona-skip-last-activ
 
 /// How long the end of a sandbox may take to be known after its connections broke.
 const HEARSAY: Duration = Duration::from_millis(500);
+
+/// Bytes of a path that go to the log.
+pub(crate) const LOGGED: usize = 256;
 
 #[derive(Clone)]
 struct Proxy {
@@ -85,9 +88,11 @@ struct Admitted {
 
 async fn toolbox(State(proxy): State<Proxy>, request: Request) -> Response<Body> {
     let (method, path, begun) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
+    // A log has no use for more of them.
+    let logged = path.get(..LOGGED).unwrap_or(&path);
     let answer = proxy.forward(request).await.unwrap_or_else(|error| error.answer(&method, &path));
     let (status, micros) = (answer.status().as_u16(), begun.elapsed().as_micros());
-    tracing::debug!(%method, %path, status, micros, "toolbox request answered");
+    tracing::debug!(%method, path = logged, status, micros, "toolbox request answered");
     answer
 }
 
@@ -141,6 +146,9 @@ impl Proxy {
             Some(signed) => {
                 let live = found.ok_or(Error::Signature)?;
                 let path = signed.check(&live.signing_key(), Timestamp::now())?;
+                if let Some(visitor) = request.extensions.get::<Visitor>() {
+                    visitor.welcome();
+                }
                 (live, path)
             }
             None => {
@@ -166,7 +174,7 @@ impl Proxy {
     }
 
     async fn principal(&self, request: &Parts) -> Result<Principal, Error> {
-        let principal = self.authenticator.headers(&request.headers).await?;
+        let principal = self.authenticator.request(request).await?;
         principal.require(Permission::WriteSandboxes)?;
         Ok(principal)
     }

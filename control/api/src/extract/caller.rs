@@ -33,7 +33,7 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let principal = app.authenticator.headers(&parts.headers).await?;
+        let principal = app.authenticator.request(parts).await?;
         Ok(Self { principal, url: PublicUrl::of(&app.config, &parts.headers) })
     }
 }

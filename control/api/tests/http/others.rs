@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::server::Server;
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use sebring_store::{Grant, Permission, Secret};
 use serde_json::json;
+use tower::ServiceExt;
 
 #[tokio::test]
 async fn snapshots_are_listed_and_found() {
@@ -185,4 +187,15 @@ async fn a_key_describes_itself() {
     assert_eq!((&key.json["name"], &key.json["permissions"]), (&json!("ci"), &json!(["write:sandboxes"])));
     assert_eq!(key.json["organizationId"], server.rig.organization.to_string());
     assert_eq!(server.ask_with("GET", "/api/api-keys/current", None, &[]).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn request_ids_are_ours() {
+    let server = Server::new().await;
+    for given in ["mine", &"A".repeat(10_000)] {
+        let request = Request::builder().uri("/api/health").header("x-request-id", given).body(Body::empty());
+        let answer = server.router.clone().oneshot(request.expect("a request")).await.expect("infallible");
+        assert_eq!(answer.headers().get_all("x-request-id").iter().count(), 1);
+        assert_eq!(answer.headers()["x-request-id"].len(), 36, "a UUID");
+    }
 }
