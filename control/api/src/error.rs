@@ -2,7 +2,7 @@
 //!
 //! Handlers return [`ApiError`]. Whatever is the caller's to mend keeps its text and gets the status that the SDKs
 //! map to a class of errors: 400 bad request, 401 no or unknown key, 403 not allowed, 404 not there, 409 in the way
-//! of something else, 503 nothing left to give (the SDKs know 503, not 507, and it says what is true of all that
+//! of something else, 501 an operation of the contract that this version lacks, 503 nothing left to give (the SDKs know 503, not 507, and it says what is true of all that
 //! runs out: try again when something was freed), 504 took too long. Whatever is ours to mend becomes 500 with an id
 //! that stands in the log beside the cause, which no caller sees.
 //!
@@ -10,7 +10,7 @@
 //! from the framework get the same shape.
 
 use axum::Json;
-use axum::extract::Request;
+use axum::extract::{OriginalUri, Request};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,7 @@ use sebring_lifecycle::Error as Lifecycle;
 use sebring_types::SandboxState;
 use uuid::Uuid;
 
+use crate::unavailable;
 use crate::wire::Failure;
 
 /// An answer that says what was wrong.
@@ -42,6 +43,11 @@ impl ApiError {
     /// Something the contract has and this version lacks.
     pub fn unavailable(what: &str) -> Self {
         Self::bad_request(format!("{what} is not available in this version yet"))
+    }
+
+    /// An operation of the contract that this version lacks.
+    pub fn not_implemented(feature: &str) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, format!("{feature}: not available in this version yet"))
     }
 
     /// Logs the cause, and tells only where to look for it.
@@ -121,15 +127,27 @@ async fn of_the_framework(response: Response) -> ApiError {
 
 /// No such route.
 pub(crate) async fn not_found(request: Request) -> ApiError {
-    let (method, path) = (request.method(), request.uri().path());
+    let (method, path) = (request.method(), whole(&request));
+    if let Some(feature) = unavailable::feature(method, path) {
+        return ApiError::not_implemented(feature);
+    }
     let message = format!("{method} {path} is not available in this version yet: GET /api/openapi.json lists what is");
     ApiError::new(StatusCode::NOT_FOUND, message)
 }
 
 /// The route has other methods.
 pub(crate) async fn method_not_allowed(request: Request) -> ApiError {
-    let message = format!("{} {} is not available in this version yet", request.method(), request.uri().path());
+    let (method, path) = (request.method(), whole(&request));
+    if let Some(feature) = unavailable::feature(method, path) {
+        return ApiError::not_implemented(feature);
+    }
+    let message = format!("{method} {path} is not available in this version yet");
     ApiError::new(StatusCode::NOT_FOUND, message)
+}
+
+/// The path as the client gave it, not as a router inside another sees it.
+fn whole(request: &Request) -> &str {
+    request.extensions().get::<OriginalUri>().map_or(request.uri(), |uri| &uri.0).path()
 }
 
 /// A handler panicked; the panic itself is in the log.

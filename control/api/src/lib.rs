@@ -16,6 +16,7 @@ mod router;
 mod routes;
 mod socket;
 mod trace;
+mod unavailable;
 mod validate;
 pub mod wire;
 

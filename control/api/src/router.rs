@@ -57,6 +57,7 @@ pub fn router(config: Config, lifecycle: Lifecycle, authenticator: Authenticator
     let (routes, mut document) = all().split_for_parts();
     describe(&mut document, &app.config.version);
     let api = routes
+        .route("/snapshots/{first}/{*rest}", get(snapshots::get_with_slash))
         .route("/openapi.json", get(|| async move { Json(document) }))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use sebring_lifecycle::NewSandbox;
 use sebring_types::{DomainPattern, NetworkSettings, OrganizationId, Resources};
+use uuid::Uuid;
 
 use crate::error::ApiError;
 use crate::wire::{CreateSandbox, GpuPreference, ResizeSandbox};
@@ -46,8 +47,10 @@ pub(crate) fn new_sandbox(body: CreateSandbox, organization: OrganizationId, lim
     let labels = body.labels.unwrap_or_default();
     self::labels(&labels)?;
     let snapshot = reference("snapshot", body.snapshot)?;
+    let size_class = snapshot.as_deref().and_then(size_class);
+    let snapshot = snapshot.filter(|_| size_class.is_none());
     let sized = body.cpu.or(body.memory).or(body.disk).is_some();
-    if sized && snapshot.is_some() {
+    if sized && (snapshot.is_some() || size_class.is_some()) {
         let message = "cpu, memory and disk come with the snapshot: leave them out, or leave the snapshot out";
         return Err(ApiError::bad_request(message));
     }
@@ -65,9 +68,10 @@ pub(crate) fn new_sandbox(body: CreateSandbox, organization: OrganizationId, lim
             allow_list: allow_list(body.network_allow_list.as_deref().unwrap_or_default())?,
             domains: domains(body.domain_allow_list.as_deref().unwrap_or_default())?,
         },
-        cpu: size("cpu", "virtual CPUs", body.cpu, limits.cpu)?,
-        memory: size("memory", "GiB", body.memory, limits.memory)?,
-        disk: size("disk", "GiB", body.disk, limits.disk)?,
+        cpu: size("cpu", "virtual CPUs", body.cpu, limits.cpu)?.or(size_class.map(|class| class.cpu.min(limits.cpu))),
+        memory: size("memory", "GiB", body.memory, limits.memory)?
+            .or(size_class.map(|class| class.memory.min(limits.memory))),
+        disk: size("disk", "GiB", body.disk, limits.disk)?.or(size_class.map(|class| class.disk.min(limits.disk))),
         auto_stop_interval: minutes("autoStopInterval", body.auto_stop_interval)?.unwrap_or(AUTO_STOP),
         auto_archive_interval: minutes("autoArchiveInterval", body.auto_archive_interval)?.unwrap_or(AUTO_ARCHIVE),
         auto_delete_interval: auto_delete(body.auto_delete_interval)?,
@@ -76,10 +80,24 @@ pub(crate) fn new_sandbox(body: CreateSandbox, organization: OrganizationId, lim
     })
 }
 
+/// The default snapshot in a size that Daytona has a name for; on a smaller host it is as large as the host.
+fn size_class(snapshot: &str) -> Option<Resources> {
+    match snapshot {
+        "daytona-small" => Some(Resources { cpu: 1, memory: 1, disk: 3 }),
+        "daytona-medium" => Some(Resources { cpu: 2, memory: 4, disk: 8 }),
+        "daytona-large" => Some(Resources { cpu: 4, memory: 8, disk: 10 }),
+        _ => None,
+    }
+}
+
 /// Letters, digits, `.`, `_` and `-`, the first a letter or digit.
 fn name(name: &str) -> Checked {
     let start = name.starts_with(|letter: char| letter.is_ascii_alphanumeric());
     let letters = name.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-'));
+    if name.parse::<Uuid>().is_ok() {
+        // Else it would be found in the place of the sandbox that has the id.
+        return Err(ApiError::bad_request("name is not valid: it looks like the id of a sandbox"));
+    }
     if start && letters && name.len() <= NAME {
         return Ok(());
     }
@@ -148,9 +166,19 @@ const RANGES: usize = 10;
 /// Names of an allow list at most, as Daytona's documentation says.
 const DOMAINS: usize = 100;
 
+/// Comma-separated words. No text is no list; a list without a word would be taken for none, and open what it was to close.
+fn entries<'t>(field: &str, text: &'t str) -> Checked<Vec<&'t str>> {
+    let entries: Vec<&str> = text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    if entries.is_empty() && !text.is_empty() {
+        let message = "names nothing: leave it out to allow all, or set networkBlockAll to allow nothing";
+        return Err(ApiError::bad_request(format!("{field} {text:?} {message}")));
+    }
+    Ok(entries)
+}
+
 /// Comma-separated IPv4 ranges such as `192.0.2.0/24`; a plain address is a range of one.
 pub(crate) fn allow_list(text: &str) -> Checked<Vec<Ipv4Net>> {
-    let ranges: Vec<&str> = text.split(',').map(str::trim).filter(|range| !range.is_empty()).collect();
+    let ranges = entries("networkAllowList", text)?;
     if ranges.len() > RANGES {
         let message = format!("networkAllowList has {} ranges: give at most {RANGES}", ranges.len());
         return Err(ApiError::bad_request(message));
@@ -166,7 +194,7 @@ fn range(text: &str) -> Checked<Ipv4Net> {
 
 /// Comma-separated names such as `example.com` or `*.example.com`; one that is given twice counts once.
 pub(crate) fn domains(text: &str) -> Checked<Vec<DomainPattern>> {
-    let given: Vec<&str> = text.split(',').map(str::trim).filter(|domain| !domain.is_empty()).collect();
+    let given = entries("domainAllowList", text)?;
     if given.len() > DOMAINS {
         let message = format!("domainAllowList has {} names: give at most {DOMAINS}", given.len());
         return Err(ApiError::bad_request(message));
@@ -269,6 +297,12 @@ mod tests {
             json!({"name": "a b"}),
             json!({"name": "-a"}),
             json!({"name": "../etc"}),
+            json!({"name": "0199c0de-0000-7000-8000-000000000000"}),
+            json!({"name": "0199C0DE-0000-7000-8000-00000000000A"}),
+            json!({"name": "0199c0de000070008000000000000000"}),
+            json!({"domainAllowList": ","}),
+            json!({"domainAllowList": " "}),
+            json!({"networkAllowList": " , "}),
             json!({"name": "a".repeat(129)}),
             json!({"user": "a b"}),
             json!({"cpu": 0}),
@@ -298,6 +332,18 @@ mod tests {
         ] {
             assert!(check(body.clone()).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn size_classes_are_the_default_snapshot() {
+        for (name, sizes) in
+            [("daytona-small", (1, 1, 3)), ("daytona-medium", (2, 4, 8)), ("daytona-large", (2, 4, 10))]
+        {
+            let new = check(json!({"snapshot": name})).expect("known");
+            assert_eq!(new.snapshot, None);
+            assert_eq!((new.cpu, new.memory, new.disk), (Some(sizes.0), Some(sizes.1), Some(sizes.2)), "{name}");
+        }
+        assert!(check(json!({"snapshot": "daytona-small", "cpu": 1})).is_err());
     }
 
     #[test]

@@ -16,11 +16,16 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Reads `/toolbox/{id}/…`.
+    /// Reads `/toolbox/{id}/…`, and `/api/toolbox/{id}/toolbox/…`, where clients up to 0.112 look for it.
     pub fn of(uri: &Uri) -> Result<Self, Error> {
         let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let rest = whole.strip_prefix("/toolbox/").unwrap_or_default();
+        let former = whole.strip_prefix("/api/toolbox/");
+        let rest = former.or_else(|| whole.strip_prefix("/toolbox/")).unwrap_or_default();
         let (id, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let path = match former {
+            Some(_) => path.strip_prefix("/toolbox").filter(|path| path.starts_with('/')).ok_or(Error::Internal)?,
+            None => path,
+        };
         let sandbox = id.parse().map_err(|_| Error::NotFound(id.to_owned()))?;
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let path: PathAndQuery = path.parse().map_err(|_| Error::Internal)?;
@@ -51,6 +56,18 @@ mod tests {
         assert_eq!(read("").expect("read"), "/");
         assert_eq!(read("?a=b").expect("read"), "/?a=b");
         assert!(Target::of(&"/toolbox/name/files".parse().expect("a URI")).is_err());
+    }
+
+    #[test]
+    fn knows_the_former_place() {
+        let read = |tail: &str| {
+            let uri = format!("/api/toolbox/0199c0de-0000-7000-8000-000000000000{tail}");
+            Target::of(&uri.parse().expect("a URI")).map(|target| target.path.to_string())
+        };
+        assert_eq!(read("/toolbox/files?path=a").expect("read"), "/files?path=a");
+        for wrong in ["", "/", "/files", "/toolboxes/files", "/toolbox", "/toolbox/.sbx/x", "/toolbox//.sbx"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

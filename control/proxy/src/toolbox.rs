@@ -49,7 +49,7 @@ pub fn router(lifecycle: Lifecycle, authenticator: Authenticator, runner: Arc<dy
     let pool = Pool::new(runner);
     tokio::spawn(close_stopped(pool.clone(), events.clone()));
     let proxy = Proxy { lifecycle, authenticator, pool, events };
-    Router::new().route("/toolbox/{*rest}", any(toolbox)).with_state(proxy)
+    Router::new().route("/toolbox/{*rest}", any(toolbox)).route("/api/toolbox/{*rest}", any(toolbox)).with_state(proxy)
 }
 
 /// Drops the connections of sandboxes that stop.

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use super::nearest::explain;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -29,9 +30,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
         let field = error.path().to_string();
         let cause = error.inner();
+        let why = explain(&cause.to_string());
         ApiError::bad_request(match cause.classify() {
-            Category::Data if field != "." => format!("the body is wrong at {field}: {cause}"),
-            Category::Data => format!("the body is wrong: {cause}"),
+            Category::Data if field != "." => format!("the body is wrong at {field}: {why}"),
+            Category::Data => format!("the body is wrong: {why}"),
             _ => format!("the body is not JSON: {cause}"),
         })
     })?;

@@ -2,6 +2,7 @@
 
 mod body;
 mod caller;
+mod nearest;
 mod parameters;
 
 pub(crate) use body::Body;

@@ -4,6 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::nearest::explain;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -22,6 +23,9 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
     let reader = serde_html_form::Deserializer::from_bytes(query.as_bytes());
     serde_path_to_error::deserialize(reader).map_err(|error| {
         let parameter = error.path().to_string();
-        ApiError::bad_request(format!("the query is wrong at {parameter}: {}", error.into_inner()))
+        ApiError::bad_request(format!(
+            "the query is wrong at {parameter}: {}",
+            explain(&error.into_inner().to_string())
+        ))
     })
 }

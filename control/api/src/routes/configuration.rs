@@ -36,7 +36,7 @@ pub(crate) async fn config(State(app): State<App>, headers: HeaderMap) -> Json<C
         oidc: Oidc::default(),
         linked_accounts_enabled: false,
         announcements: BTreeMap::new(),
-        proxy_template_url: format!("{}/toolbox/{{{{sandboxId}}}}", url.root()),
+        proxy_template_url: format!("{}/api/preview/{{{{sandboxId}}}}/{{{{PORT}}}}", url.root()),
         proxy_toolbox_url: url.toolbox(),
         default_snapshot: app.lifecycle.default_snapshot().to_owned(),
         dashboard_url: url.root().to_owned(),

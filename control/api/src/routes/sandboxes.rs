@@ -89,7 +89,7 @@ pub(crate) async fn start(State(app): State<App>, caller: Caller, Path(sandbox):
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StopQuery {
     /// `SIGKILL` at once instead of `SIGTERM` first.
@@ -239,9 +239,12 @@ fn page_request(query: &ListSandboxesQuery) -> Result<PageRequest, ApiError> {
     Ok(PageRequest { sort, descending: query.order != Some(Order::Asc), limit, cursor })
 }
 
-/// Reads a JSON object; empty is none.
+/// Reads a JSON object; empty is none, and so is what some SDKs write for none.
 pub(super) fn label_filter(text: Option<String>) -> Result<BTreeMap<String, String>, ApiError> {
-    let labels = text.filter(|labels| !labels.is_empty()).map(|labels| serde_json::from_str(&labels)).transpose();
+    let labels = text
+        .filter(|labels| !matches!(labels.as_str(), "" | "null"))
+        .map(|labels| serde_json::from_str(&labels))
+        .transpose();
     let labels = labels.map_err(|_| ApiError::bad_request("labels is not a JSON object of texts"))?;
     Ok(labels.unwrap_or_default())
 }

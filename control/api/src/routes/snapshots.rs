@@ -3,12 +3,14 @@
 use std::cmp::Ordering;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{OriginalUri, Path, State};
+use axum::http::Method;
 use sebring_store::Snapshot;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Caller, Parameters};
+use crate::unavailable;
 use crate::wire::{ListSnapshotsQuery, Order, PaginatedSnapshots, SnapshotDto, SnapshotSort};
 
 /// A page of snapshots.
@@ -45,6 +47,20 @@ pub(crate) async fn get(
     Path(snapshot): Path<String>,
 ) -> Result<Json<SnapshotDto>, ApiError> {
     Ok(Json(app.lifecycle.snapshot(caller.organization(), &snapshot).await?.into()))
+}
+
+/// One snapshot whose name has a slash that nobody escaped.
+pub(crate) async fn get_with_slash(
+    State(app): State<App>,
+    caller: Caller,
+    Path((first, rest)): Path<(String, String)>,
+    method: Method,
+    uri: OriginalUri,
+) -> Result<Json<SnapshotDto>, ApiError> {
+    if let Some(feature) = unavailable::feature(&method, uri.path()) {
+        return Err(ApiError::not_implemented(feature));
+    }
+    Ok(Json(app.lifecycle.snapshot(caller.organization(), &format!("{first}/{rest}")).await?.into()))
 }
 
 fn matches(snapshot: &Snapshot, part: Option<&str>) -> bool {

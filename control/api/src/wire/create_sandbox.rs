@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 /// `POST /sandbox`; every field may be absent. Fields that this version can't honour are here so that they can be
 /// refused rather than ignored.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateSandbox {
     /// The id when absent.
     pub name: Option<String>,
@@ -70,7 +70,7 @@ pub enum GpuPreference {
 
 /// A volume in a sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SandboxVolume {
     pub volume_id: String,
     pub mount_path: String,
@@ -80,7 +80,7 @@ pub struct SandboxVolume {
 
 /// An image to build first.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateBuildInfo {
     pub dockerfile_content: String,
     pub context_hashes: Option<Vec<String>>,

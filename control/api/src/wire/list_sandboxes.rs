@@ -16,7 +16,7 @@ use crate::public_url::PublicUrl;
 
 /// What to list, all optional.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListSandboxesQuery {
     /// The `nextCursor` of the page before.
@@ -24,6 +24,8 @@ pub struct ListSandboxesQuery {
     /// 1 to 200; 100 when absent.
     #[serde(deserialize_with = "number")]
     pub limit: Option<u32>,
+    /// Of no effect: each item has all there is; former clients send it.
+    pub verbose: Option<bool>,
     /// The start of the id.
     pub id: Option<String>,
     /// The start of the name.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 /// A change; what is absent stays as it is.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct UpdateSandboxNetworkSettings {
     /// Nothing can be reached; wins over the lists.
     pub network_block_all: Option<bool>,

@@ -10,7 +10,7 @@ use super::{Order, Sandbox};
 
 /// What to list, all optional.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PaginatedSandboxesQuery {
     /// From 1.

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 /// What is absent stays as it is.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ResizeSandbox {
     /// Whole virtual CPUs.
     pub cpu: Option<i64>,

@@ -74,7 +74,7 @@ impl From<Record> for SnapshotDto {
 
 /// Which page, all optional.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListSnapshotsQuery {
     /// From 1.

@@ -46,7 +46,11 @@ async fn snapshots_are_listed_and_found() {
         let found = server.ask("GET", &format!("/api/snapshots/{name}"), None).await;
         assert_eq!(found.json["name"], "sebring");
     }
-    assert_eq!(server.ask("GET", "/api/snapshots/a%2Fb%3Ac", None).await.status, StatusCode::NOT_FOUND);
+    for missing in ["a%2Fb%3Ac", "a/b:c"] {
+        let answer = server.ask("GET", &format!("/api/snapshots/{missing}"), None).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert!(answer.message().starts_with("snapshot a/b:c not found"), "{}", answer.text);
+    }
     let page = server.ask("GET", "/api/snapshots?name=nope", None).await.json;
     assert_eq!((page["total"].as_u64(), page["totalPages"].as_u64()), (Some(0), Some(0)));
     server.ask("POST", "/api/sandbox", Some("{}")).await;
@@ -119,7 +123,7 @@ async fn configuration_has_what_clients_require() {
         "issuer": "",
         "provider": ""
       },
-      "proxyTemplateUrl": "http://box.example:3986/toolbox/{{sandboxId}}",
+      "proxyTemplateUrl": "http://box.example:3986/api/preview/{{sandboxId}}/{{PORT}}",
       "proxyToolboxUrl": "http://box.example:3986/toolbox",
       "version": "1.2.3"
     }

@@ -26,12 +26,39 @@ async fn bad_bodies_name_the_field() {
         (r#"{"labels":{"code-toolbox-language":"cobol"}}"#, "give one of python, javascript, typescript"),
         (r#"{"buildInfo":{"dockerfileContent":"FROM x"}}"#, "not available in this version yet"),
         (r#"{"buildInfo":{}}"#, "dockerfileContent"),
+        (r#"{"typo":1}"#, "unknown field \"typo\""),
+        (r#"{"envVars":{"A":"b"}}"#, "did you mean env?"),
+        (r#"{"image":"python:3.12"}"#, "did you mean snapshot, or buildInfo?"),
+        (r#"{"resources":{"cpu":4}}"#, "did you mean cpu, memory and disk?"),
+        (r#"{"autostopInterval":1}"#, "did you mean autoStopInterval?"),
+        (r#"{"buildInfo":{"dockerfileContent":"FROM x","contexthashes":[]}}"#, "did you mean contextHashes?"),
+        (r#"{"domainAllowList":","}"#, "names nothing"),
+        (r#"{"name":"0199c0de-0000-7000-8000-000000000000"}"#, "looks like the id"),
     ] {
         let answer = server.ask("POST", "/api/sandbox", Some(body)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body} {}", answer.text);
         assert!(answer.message().contains(part), "{body}: {}", answer.message());
         assert_eq!(answer.json["statusCode"], 400);
     }
+}
+
+#[tokio::test]
+async fn unknown_fields_are_refused_everywhere() {
+    let server = Server::new().await;
+    for (method, path, body) in [
+        ("PUT", "/api/sandbox/x/labels", Some(r#"{"labels":{},"typo":1}"#)),
+        ("POST", "/api/sandbox/x/resize", Some(r#"{"cpus":2}"#)),
+        ("POST", "/api/sandbox/x/network-settings", Some(r#"{"networkBlockall":true}"#)),
+        ("GET", "/api/sandbox?state=started", None),
+        ("GET", "/api/sandbox/paginated?pages=1", None),
+        ("GET", "/api/snapshots?limits=1", None),
+        ("POST", "/api/sandbox/x/stop?forced=true", None),
+    ] {
+        let answer = server.ask(method, path, body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path} {}", answer.text);
+        assert!(answer.message().contains("unknown field"), "{path} {}", answer.text);
+    }
+    assert_eq!(server.ask("GET", "/api/sandbox?labels=null&verbose=true", None).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -79,10 +106,20 @@ async fn keys_are_checked() {
 #[tokio::test]
 async fn what_is_not_there_yet_says_so() {
     let server = Server::new().await;
-    for (method, path) in [("GET", "/api/volumes"), ("POST", "/api/sandbox/x/fork"), ("PATCH", "/api/sandbox/x")] {
+    for (method, path, status) in [
+        ("GET", "/api/volumes", 501),
+        ("POST", "/api/sandbox/x/fork", 501),
+        ("POST", "/api/snapshots", 501),
+        ("DELETE", "/api/snapshots/x", 501),
+        ("POST", "/api/snapshots/x/activate", 501),
+        ("GET", "/api/snapshots/x/build-logs", 501),
+        ("GET", "/api/preview/x/3000", 501),
+        ("PATCH", "/api/sandbox/x", 404),
+        ("GET", "/api/nonsense", 404),
+    ] {
         let answer = server.ask(method, path, None).await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
-        assert!(answer.message().contains("is not available in this version yet"), "{path} {}", answer.text);
+        assert_eq!(answer.status.as_u16(), status, "{path} {}", answer.text);
+        assert!(answer.message().contains("not available in this version yet"), "{path} {}", answer.text);
         assert_eq!(answer.json["path"], path);
     }
     let answer = server.ask("GET", "/api/sandbox/%FF", None).await;
