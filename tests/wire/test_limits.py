@@ -191,3 +191,48 @@ input()
     one_more = "python3 -c 'import ctypes; print(ctypes.CDLL(None).inotify_init1(0) >= 0)'"
     assert run(modest, one_more)["result"] == "True\n"
     assert greedy.post(f"/process/session/s/command/{command}/input", json={"data": "end"}).status_code == 204
+
+
+QUEUES = """
+import socket, sys, time
+kind, held = sys.argv[1], 0
+def counted():
+    used = 0
+    for name in ("memory.current", "memory/memory.kmem.tcp.usage_in_bytes"):
+        try:
+            with open("/sys/fs/cgroup/" + name) as file: used += int(file.read())
+        except FileNotFoundError: pass
+    return used
+def waiting():
+    fields = dict(line.split(": ") for line in open("/proc/net/sockstat").read().splitlines()[1:])
+    words = fields[kind.upper()].split()
+    return int(words[words.index("mem") + 1]) * 4096
+before, others, kept = counted(), waiting(), []
+for _ in range(60):
+    if kind == "udp":
+        to, sender = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        to.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        to.bind(("127.0.0.1", 0))
+        sender.connect(to.getsockname())
+    else:
+        to = socket.create_server(("127.0.0.1", 0))
+        sender = socket.create_connection(to.getsockname())
+    kept += [to, sender]
+    sender.setblocking(False)
+    try:
+        for _ in range(400): sender.send(bytes(32000))
+    except (BlockingIOError, OSError): pass
+print((counted() - before) >> 20, (waiting() - others) >> 20)
+"""
+
+
+@pytest.mark.parametrize("kind", ["udp", "tcp"])
+def test_what_waits_in_sockets_is_counted(raw_sandbox, toolbox, kind):
+    """On cgroup v1 in a limit of its own, on v2 as memory."""
+    box = toolbox(raw_sandbox())
+    assert box.post("/files/upload-v2", params={"path": "queues.py"}, content=QUEUES.encode()).status_code == 200
+    counted, waiting = map(int, run(box, f"python3 queues.py {kind}")["result"].split())
+    assert counted >= 8
+    assert counted >= waiting * 3 // 4 - 8, f"{waiting} MiB wait, {counted} MiB are counted"
+    assert counted <= 300, "a quarter of the memory, and a little"
+    assert run(box, f"python3 queues.py {kind} >/dev/null; echo goes on")["result"] == "goes on\n"
