@@ -51,7 +51,10 @@ fn settle(host: &Host, Kept { mut record, running }: Kept) -> Result<Found, Host
         let control = control.inspect_err(
             |error| tracing::error!(sandbox_id = %id, %error, "no way to the agent: the sandbox must be started anew"),
         );
-        Live::adopted(process, slot, record.loop_device, control.ok())
+        let network = process.network().inspect_err(|error| {
+            tracing::warn!(sandbox_id = %id, %error, "the network of a running sandbox may outlive it");
+        });
+        Live::adopted(process, slot, record.loop_device, control.ok(), network.ok())
     });
     if live.is_none() {
         let old = host.config.layout.control_dir_on_disk(id);

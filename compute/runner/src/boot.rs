@@ -2,7 +2,7 @@
 //! its kind can be done ahead of need. Blocking, a few milliseconds, but for the wait for the agent.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -43,6 +43,7 @@ pub(crate) struct Boot<'a> {
 pub(crate) struct Made {
     pub slot: u16,
     pub disk: MountedDisk,
+    network: OwnedFd,
     hostname: String,
     address: Address,
     cgroup: Cgroup,
@@ -58,6 +59,7 @@ pub(crate) struct Begun {
     pub process: Process,
     pub disk: MountedDisk,
     pub control: Control,
+    pub network: OwnedFd,
 }
 
 impl Boot<'_> {
@@ -71,13 +73,12 @@ impl Boot<'_> {
         sebring_fault::point(Point::BootCgroup);
         let launched = self.launch(&cgroup, &limits, &mut stages);
         tracing::debug!(sandbox_id = %self.spec.id, %stages, "made");
-        // The sandbox's processes hold them now.
-        for fd in [self.slot.namespaces.user, self.slot.namespaces.net] {
-            self.host.closer.close(fd);
-        }
+        // The sandbox's processes hold it now.
+        self.host.closer.close(self.slot.namespaces.user);
         match launched {
             Ok((Launched { process, handshake, usher }, control)) => Ok(Made {
                 slot: self.slot.number,
+                network: self.slot.namespaces.net,
                 disk: self.disk,
                 hostname: self.spec.hostname.clone(),
                 address: self.slot.address,
@@ -177,7 +178,7 @@ impl Made {
             Ok(()) => {
                 sebring_fault::point(Point::BootReady);
                 drop(self.usher);
-                Ok(Begun { process: self.process, disk: self.disk, control: self.control })
+                Ok(Begun { process: self.process, disk: self.disk, control: self.control, network: self.network })
             }
             Err(error) => {
                 tracing::warn!(sandbox_id = %id, %error, "the agent did not come up");

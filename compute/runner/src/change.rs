@@ -1,6 +1,7 @@
 //! Changes to a sandbox that is there: its sizes, and what it may reach.
 
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use sebring_fault::{Point, point};
@@ -10,6 +11,7 @@ use sebring_types::runner::{Egress, SandboxSpec};
 use sebring_types::{Resources, RunnerError, SandboxId};
 
 use crate::boot::{cgroup_name, limits, refine};
+use crate::departures;
 use crate::host::Host;
 use crate::runner::Inner;
 
@@ -121,9 +123,15 @@ impl Inner {
         }
     }
 
-    /// Lets others have the slot of an ended sandbox, as soon as the kernel has forgotten its connections.
-    pub(crate) fn vacate(&self, slot: u16) {
-        self.network.forget(self.host.claim.subnet.address(slot), self.slots.give_back(slot));
+    /// Lets others have the slot of an ended sandbox, as soon as the kernel has forgotten its connections and taken its network
+    /// apart. `network` is that one's namespace, if there is something in it to clear. Needs a Tokio runtime.
+    pub(crate) fn vacate(&self, slot: u16, network: Option<OwnedFd>) {
+        let (interface, vacated) = (self.slots.interface(slot), Arc::new(self.slots.give_back(slot)));
+        self.network.forget(self.host.claim.subnet.address(slot), vacated.clone());
+        tokio::spawn(async move {
+            departures::see_off(network, &interface).await;
+            drop(vacated);
+        });
     }
 }
 

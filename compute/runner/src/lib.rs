@@ -22,6 +22,7 @@ mod boot;
 mod change;
 mod config;
 mod control;
+mod departures;
 mod descriptors;
 mod gc;
 mod handshake;

@@ -242,7 +242,7 @@ impl Inner {
             self.park(sandbox, disk);
             point(Point::DiskParked);
         }
-        self.vacate(live.slot);
+        self.vacate(live.slot, live.take_network());
         self.save(record)?;
         point(Point::ReleaseRecorded);
         Ok(())

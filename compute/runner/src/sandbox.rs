@@ -1,6 +1,7 @@
 //! One sandbox in memory: its record, and its agent while it runs.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use sebring_types::{RunnerError, SandboxId};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
+use crate::boot::Begun;
 use crate::control::Control;
 use crate::record::Record;
 
@@ -70,6 +72,8 @@ pub(crate) struct Live {
     pub control: Option<Control>,
     /// Its disk, to decide how that ends; an adopted sandbox's ends with its processes.
     disk: SyncMutex<Option<MountedDisk>>,
+    /// Its network namespace, to be cleared when all its processes have ended.
+    network: SyncMutex<Option<OwnedFd>>,
     /// Somebody asked for its end.
     asked: AtomicBool,
     exit: watch::Sender<Option<Ended>>,
@@ -80,20 +84,28 @@ pub(crate) struct Live {
 pub(crate) struct Ended(pub Option<Exit>);
 
 impl Live {
-    pub fn new(process: Process, slot: u16, disk: MountedDisk, control: Control) -> Arc<Self> {
-        let live = Self::adopted(process, slot, disk.loop_device, Some(control));
+    pub fn new(begun: Begun, slot: u16) -> Arc<Self> {
+        let Begun { process, disk, control, network } = begun;
+        let live = Self::adopted(process, slot, disk.loop_device, Some(control), Some(network));
         *live.disk.lock().unwrap_or_else(PoisonError::into_inner) = Some(disk);
         live
     }
 
     /// One that an earlier server started.
-    pub fn adopted(process: Process, slot: u16, loop_device: Option<u32>, control: Option<Control>) -> Arc<Self> {
+    pub fn adopted(
+        process: Process,
+        slot: u16,
+        loop_device: Option<u32>,
+        control: Option<Control>,
+        network: Option<OwnedFd>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             process,
             slot,
             loop_device,
             control,
             disk: SyncMutex::default(),
+            network: SyncMutex::new(network),
             asked: AtomicBool::new(false),
             exit: watch::Sender::new(None),
         })
@@ -102,6 +114,11 @@ impl Live {
     /// Its disk, once.
     pub fn take_disk(&self) -> Option<MountedDisk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Its network namespace, once.
+    pub fn take_network(&self) -> Option<OwnedFd> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Of the agent, in our pid namespace.

@@ -1,7 +1,7 @@
 //! Slots: a range of user ids, an address, the namespaces that carry them and a `/dev`, prepared ahead of need.
 //!
-//! A slot's number is one of 4,096 of this server's place on the host. Numbers are used in turn, so that one that was given
-//! back rests while the kernel still tears its old network namespace down.
+//! A slot's number is one of 4,096 of this server's place on the host. One that was given back is used again when the kernel
+//! has taken its old network apart ([`crate::departures`]), and after all others.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,11 +12,12 @@ use sebring_fault::{Point, point};
 use sebring_network::Claim;
 use sebring_runtime::RuntimeError;
 use sebring_runtime::device_nodes::DeviceNodes;
-use sebring_runtime::link::{Address, Linker};
+use sebring_runtime::link::{self, Address, Linker};
 use sebring_runtime::namespaces::{IdRange, Namespaces, RANGE_LENGTH};
 use sebring_runtime::ward::Ward;
 use sebring_types::RunnerError;
 use tokio::sync::mpsc;
+
 
 /// Slots of one place. The lowest numbers are left out: place 0 would otherwise use ids that hosts give to people.
 const FIRST: u16 = 16;
@@ -49,6 +50,7 @@ pub(crate) struct Slots {
     /// How many there are in all, and how many sandboxes have.
     total: usize,
     taken: AtomicUsize,
+    claim: Claim,
     prepared: tokio::sync::Mutex<mpsc::Receiver<Slot>>,
 }
 
@@ -66,7 +68,13 @@ impl Slots {
         if let Err(error) = spawned {
             tracing::error!(%error, "no thread to prepare namespaces on: nothing can be started");
         }
-        Self { numbers, total, taken: AtomicUsize::new(in_use.len()), prepared: tokio::sync::Mutex::new(receiver) }
+        Self {
+            numbers,
+            total,
+            taken: AtomicUsize::new(in_use.len()),
+            claim,
+            prepared: tokio::sync::Mutex::new(receiver),
+        }
     }
 
     /// The next slot; waits a little when many are asked for at once.
@@ -93,12 +101,22 @@ impl Slots {
         self.total.saturating_sub(self.taken.load(Ordering::Acquire))
     }
 
+    /// The host's end of a slot's network.
+    pub fn interface(&self, number: u16) -> String {
+        interface(self.claim, number)
+    }
+
     /// Gives a number back; its namespaces must have no process any more. It is used again when what is returned is dropped.
     #[must_use = "the kernel may still have to forget what the address did"]
     pub fn give_back(&self, number: u16) -> Vacated {
         self.taken.fetch_sub(1, Ordering::AcqRel);
         Vacated { number, numbers: self.numbers.clone() }
     }
+}
+
+/// The host's end of a slot's network.
+fn interface(claim: Claim, number: u16) -> String {
+    format!("{}{number}", claim.interface_prefix())
 }
 
 /// The user ids of a slot.
@@ -167,9 +185,12 @@ impl Refill {
                     }
                 }
                 Err(error) => {
-                    // The interface of an earlier use may still be going away: take another, come back to this one.
+                    // Take another, come back to this one.
                     failures += 1;
                     tracing::warn!(%error, number, "slot not prepared");
+                    if error.errno() == Some(rustix::io::Errno::EXIST.raw_os_error()) {
+                        self.remove_interface(number);
+                    }
                     self.numbers.lock().push_back(number);
                     if failures > 16 {
                         self.wait_for_change(failures);
@@ -183,7 +204,7 @@ impl Refill {
         let namespaces = Namespaces::prepare(ids(self.claim, number), &self.ward)?;
         point(Point::SlotNamespaces);
         let address = Address {
-            interface: format!("{}{number}", self.claim.interface_prefix()),
+            interface: interface(self.claim, number),
             sandbox: self.claim.subnet.address(number),
             gateway: self.claim.subnet.gateway(),
             mtu: self.mtu,
@@ -191,6 +212,13 @@ impl Refill {
         linker.connect(std::os::fd::AsFd::as_fd(&namespaces.net), &address)?;
         point(Point::SlotConnected);
         Ok(Slot { number, namespaces, address, devices: DeviceNodes::prepare()? })
+    }
+
+    /// One that was left when an earlier server ended, of a sandbox that had ended.
+    fn remove_interface(&self, number: u16) {
+        if let Err(error) = link::remove(&interface(self.claim, number)) {
+            tracing::warn!(%error, number, "an interface of an earlier server stays");
+        }
     }
 
     /// The host is out of something: try again when a slot comes back, or after a while.

@@ -8,7 +8,7 @@ use sebring_types::runner::SandboxSpec;
 use sebring_types::{RunnerError, SandboxId, SnapshotManifest};
 use tokio::sync::SemaphorePermit;
 
-use crate::boot::{Begun, Boot, Made, refine};
+use crate::boot::{Boot, Made, refine};
 use crate::change::rule_of;
 use crate::descriptors;
 use crate::record::{Phase, Record};
@@ -141,7 +141,7 @@ impl Inner {
                 point(Point::StartFailed);
                 record.phase = Phase::Stopped;
                 self.save(&record)?;
-                self.vacate(number);
+                self.vacate(number, None);
                 Err(error)
             }
         }
@@ -229,9 +229,9 @@ impl Inner {
         let slot = made.slot;
         let address = self.host.claim.subnet.address(slot);
         draft.loop_device = made.disk.loop_device;
-        let Begun { process, disk, control } =
-            made.finish(draft.spec.id, answer).inspect_err(|_| self.lift(address))?;
-        let written = control.identity().map_err(internal("control directory")).and_then(|identity| {
+        let begun = made.finish(draft.spec.id, answer).inspect_err(|_| self.lift(address))?;
+        let process = &begun.process;
+        let written = begun.control.identity().map_err(internal("control directory")).and_then(|identity| {
             let (pid, start_time) = (process.pid(), process.start_time());
             draft.phase = Phase::Running { slot, pid, start_time, control: Some(identity) };
             self.save(draft)
@@ -243,7 +243,7 @@ impl Inner {
             return Err(error);
         }
         point(Point::BootRunning);
-        Ok(Live::new(process, slot, disk, control))
+        Ok(Live::new(begun, slot))
     }
 
     fn disk(&self, record: &Record, disk: Disk) -> Result<MountedDisk, RunnerError> {

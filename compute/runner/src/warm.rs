@@ -226,6 +226,6 @@ impl Inner {
         if let Err(left) = self.remove_files(id) {
             tracing::warn!(sandbox_id = %id, %left, "files of a failed create stay until the next start");
         }
-        self.vacate(slot);
+        self.vacate(slot, None);
     }
 }

@@ -24,6 +24,7 @@ mod clone;
 pub mod closer;
 pub mod control;
 mod counted;
+pub mod departure;
 pub mod device_nodes;
 pub mod disk;
 mod error;

@@ -6,8 +6,8 @@
 //! host      sb…   no address;  route 10.x.y.z/32 dev sb…
 //! gateway   an address of the host on lo, for which it answers ARP on every pair
 //! ```
-//! There is no link between two sandboxes, no limit on their number, and nothing to remove: the pair dies with the
-//! sandbox's network namespace.
+//! There is no link between two sandboxes, no limit on their number, and most often nothing to remove: the pair dies with
+//! the sandbox's network namespace ([`crate::departure`]).
 
 use std::fs::File;
 use std::io;
@@ -55,8 +55,7 @@ impl Linker {
 
     /// Gives an empty network namespace its interface, address and routes.
     pub fn connect(&self, namespace: BorrowedFd<'_>, address: &Address) -> Result<(), RuntimeError> {
-        self.enter(namespace)?;
-        let inside = Inside { linker: self };
+        let inside = Inside::enter(namespace, self.host_namespace.as_fd())?;
         // Of all interfaces, also those to come, before one arrives: so none ever gets a link-local address.
         sysctl("ipv6/conf/all/disable_ipv6", "1");
         // Servers that listen on `localhost` try `::1` first.
@@ -86,21 +85,24 @@ impl Linker {
         batch.add_default_route(address.gateway, ETH0);
         socket.send(&batch).step("address of the sandbox")
     }
-
-    fn enter(&self, namespace: BorrowedFd<'_>) -> Result<(), RuntimeError> {
-        move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network)).step("entry into the sandbox's network")
-    }
 }
 
-/// Brings the thread back into the host's network.
-struct Inside<'a> {
-    linker: &'a Linker,
+/// This thread is in a sandbox's network; brings it back when dropped.
+pub(crate) struct Inside<'a> {
+    host: BorrowedFd<'a>,
+}
+
+impl<'a> Inside<'a> {
+    pub fn enter(namespace: BorrowedFd<'_>, host: BorrowedFd<'a>) -> Result<Self, RuntimeError> {
+        move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
+            .step("entry into the sandbox's network")?;
+        Ok(Self { host })
+    }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        let host = self.linker.host_namespace.as_fd();
-        if let Err(error) = move_into_link_name_space(host, Some(LinkNameSpaceType::Network)) {
+        if let Err(error) = move_into_link_name_space(self.host, Some(LinkNameSpaceType::Network)) {
             // Going on would configure the host's network inside a sandbox.
             tracing::error!(%error, "this thread cannot return to the host's network");
             std::process::abort();
@@ -130,6 +132,11 @@ pub fn remove_gateway(address: Ipv4Addr) -> Result<(), RuntimeError> {
 /// The names of all interfaces of this network namespace.
 pub fn names() -> io::Result<Vec<String>> {
     std::fs::read_dir("/sys/class/net")?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// Whether an interface of this network namespace has that name. Takes no lock of the kernel's.
+pub fn exists(name: &str) -> bool {
+    !matches!(interface_index(name), Err(error) if error.raw_os_error() == Some(libc::ENODEV))
 }
 
 /// Removes a pair of interfaces by the host's end; it may be gone already. Waits for other CPUs, tens of milliseconds.

@@ -7,7 +7,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
@@ -24,6 +24,10 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NETLINK_SOCK_DIAG: u32 = 4;
+/// What the kernel puts together for one reader at most (`netlink_dump` in net/netlink/af_netlink.c), twice.
+const DUMP_BUFFER: usize = 64 * 1024;
 const HEADER: usize = 16;
 
 /// The other end of a pair.
@@ -66,6 +70,15 @@ impl Batch {
 
     pub fn set_up(&mut self, index: i32) {
         self.message(libc::RTM_NEWLINK, 0, |m| m.interface(index, libc::IFF_UP as u32, libc::IFF_UP as u32));
+    }
+
+    pub fn set_down(&mut self, index: i32) {
+        self.message(libc::RTM_NEWLINK, 0, |m| m.interface(index, 0, libc::IFF_UP as u32));
+    }
+
+    /// Any other request.
+    pub fn request(&mut self, kind: u16, body: &[u8]) {
+        self.message(kind, 0, |m| m.raw(body));
     }
 
     pub fn delete_link(&mut self, index: i32) {
@@ -125,9 +138,13 @@ impl Batch {
     }
 
     fn message(&mut self, kind: u16, flags: i32, fill: impl FnOnce(&mut Self)) {
+        self.message_with(kind, flags | libc::NLM_F_REQUEST | libc::NLM_F_ACK, fill);
+    }
+
+    fn message_with(&mut self, kind: u16, flags: i32, fill: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
         self.count += 1;
-        let flags = (flags | libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
+        let flags = flags as u16;
         self.raw(&0u32.to_ne_bytes());
         self.raw(&[kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
         self.raw(&self.count.to_ne_bytes());
@@ -178,13 +195,46 @@ pub(crate) struct Socket(OwnedFd);
 
 impl Socket {
     pub fn open() -> io::Result<Self> {
-        let fd = rustix::net::socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            None, // NETLINK_ROUTE is protocol 0
-        )?;
-        Ok(Self(fd))
+        Self::of(None) // NETLINK_ROUTE is protocol 0
+    }
+
+    /// For `sock_diag(7)`.
+    pub fn open_diagnosis() -> io::Result<Self> {
+        Self::of(Protocol::from_raw(NETLINK_SOCK_DIAG.try_into().map_err(io::Error::other)?).into())
+    }
+
+    fn of(protocol: Option<Protocol>) -> io::Result<Self> {
+        let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
+        Ok(Self(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?))
+    }
+
+    /// Asks for all that the kernel has of a kind, and hands on the payload of up to `most` of them. If there were more, the
+    /// socket is to be used no more.
+    pub fn dump(&self, kind: u16, body: &[u8], most: usize, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut ask = Batch::default();
+        ask.message_with(kind, libc::NLM_F_REQUEST | libc::NLM_F_DUMP, |m| m.raw(body));
+        rustix::net::send(&self.0, &ask.bytes, SendFlags::empty())?;
+        let mut buffer = vec![0; DUMP_BUFFER];
+        let mut count = 0;
+        loop {
+            let (length, _) = rustix::net::recv(&self.0, &mut buffer, RecvFlags::empty())?;
+            let mut rest = &buffer[..length];
+            if rest.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            while let Some((kind, payload, next)) = split_message(rest) {
+                match kind {
+                    NLMSG_DONE | NLMSG_ERROR => {
+                        let code = payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+                        return if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) };
+                    }
+                    _ if count == most => return Ok(()),
+                    _ => each(payload),
+                }
+                count += 1;
+                rest = next;
+            }
+        }
     }
 
     /// Sends the batch and waits for all answers. The first refusal is the error; later requests were tried too.
@@ -220,6 +270,19 @@ fn split_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, payload, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
+/// The value of an attribute.
+pub(crate) fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let header = bytes.first_chunk::<4>()?;
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let value = bytes.get(4..length)?;
+        if u16::from_ne_bytes([header[2], header[3]]) == wanted {
+            return Some(value);
+        }
+        bytes = bytes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,5 +297,18 @@ mod tests {
         let second = u32::from_ne_bytes(batch.bytes[first..first + 4].try_into().expect("four bytes")) as usize;
         assert_eq!(first + second, batch.bytes.len());
         assert_eq!(batch.count, 2);
+    }
+
+    #[test]
+    fn attributes_are_found_in_whatever_comes() {
+        let mut batch = Batch::default();
+        batch.name("lo");
+        batch.attribute(IFLA_MTU, &1500u32.to_ne_bytes());
+        assert_eq!(attribute(&batch.bytes, IFLA_MTU), Some(1500u32.to_ne_bytes().as_slice()));
+        assert_eq!(attribute(&batch.bytes, IFLA_IFNAME), Some(b"lo\0".as_slice()));
+        assert_eq!(attribute(&batch.bytes, IFLA_LINKINFO), None);
+        for hostile in [&[0u8; 64][..], &[1, 0, 3, 0], &[255, 255, 3, 0, 1], &[3, 0]] {
+            assert_eq!(attribute(hostile, IFLA_LINKINFO), None);
+        }
     }
 }

@@ -79,6 +79,13 @@ impl Process {
         }
     }
 
+    /// The network namespace that it is in.
+    pub fn network(&self) -> io::Result<OwnedFd> {
+        let namespace = File::open(format!("/proc/{}/ns/net", self.pid))?;
+        // It was this process's if that still lives, for its pid is nobody else's until then.
+        if has_ended(&self.pidfd)? { Err(io::ErrorKind::NotFound.into()) } else { Ok(namespace.into()) }
+    }
+
     /// Names the host that the process sees.
     pub fn set_hostname(&self, name: &str) -> io::Result<()> {
         let own = File::open("/proc/thread-self/ns/uts")?;
