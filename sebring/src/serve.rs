@@ -51,6 +51,10 @@ pub struct Options {
     /// Sandboxes that may run at once; the host has room for 4,079 of one server.
     #[arg(long, value_name = "COUNT", env = "SEBRING_MAX_RUNNING")]
     max_running: Option<usize>,
+    /// MiB of the host's memory: while less is available, a sandbox that holds much of the kernel's memory outside its limit
+    /// is ended; a sixteenth of all, 256 to 2,048, when absent.
+    #[arg(long, value_name = "MIB", env = "SEBRING_MEMORY_RESERVE")]
+    memory_reserve: Option<u64>,
     /// Sandboxes of the default snapshot that are kept ready, so that a create need not wait until one is made; each takes
     /// about 1 MiB of memory.
     #[arg(long, value_name = "COUNT", default_value_t = 8, env = "SEBRING_WARM")]
@@ -78,6 +82,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     config.ca_bundle.clone_from(&options.ca_bundle);
     config.isolation = options.isolation;
     config.max_running = options.max_running.unwrap_or(config.max_running);
+    config.memory_reserve = options.memory_reserve.map(|mib| mib.saturating_mul(1 << 20));
     config.network = options.network.config()?;
     config.warm = WarmConfig { snapshot: DEFAULT_SNAPSHOT.to_owned(), count: options.warm };
     if let Some(dir) = &options.snapshot_dir {

@@ -18,6 +18,9 @@ pub struct RunnerConfig {
     pub max_processes: u64,
     /// Sandboxes that may run at once; the place on the host has 4,079.
     pub max_running: usize,
+    /// Bytes of the host's memory; while less is available, sandboxes that hold much of the kernel's are ended. None: a part of
+    /// all there is.
+    pub memory_reserve: Option<u64>,
     /// Between `SIGTERM` and `SIGKILL` when a sandbox is stopped.
     pub grace: Duration,
     /// How long an agent may take to listen.
@@ -46,6 +49,7 @@ impl RunnerConfig {
             isolation: Isolation::default(),
             max_processes: 2048,
             max_running: usize::MAX,
+            memory_reserve: None,
             grace: Duration::from_secs(10),
             boot_deadline: Duration::from_secs(20),
             network: NetworkConfig::default(),

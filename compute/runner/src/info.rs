@@ -33,13 +33,14 @@ impl Inner {
     }
 }
 
-/// From `/proc/meminfo`, proc_meminfo(5); it counts in KiB.
 fn memory(meminfo: &str) -> Room {
-    let bytes = |name: &str| {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default() * 1024
-    };
-    Room { size: bytes("MemTotal"), free: bytes("MemAvailable") }
+    Room { size: bytes(meminfo, "MemTotal"), free: bytes(meminfo, "MemAvailable") }
+}
+
+/// A line of `/proc/meminfo`, proc_meminfo(5), which counts in KiB; 0 if there is none.
+pub(crate) fn bytes(meminfo: &str, name: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default() * 1024
 }
 
 #[cfg(test)]

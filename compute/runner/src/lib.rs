@@ -34,6 +34,7 @@ mod memory;
 mod places;
 mod purge;
 mod record;
+mod reserve;
 mod runner;
 mod sandbox;
 mod settings;

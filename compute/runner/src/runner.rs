@@ -29,6 +29,7 @@ use crate::host::{Host, HostError};
 use crate::manifests::Manifests;
 use crate::places::Places;
 use crate::record::{Phase, Record};
+use crate::reserve;
 use crate::sandbox::{Ended, Live, Sandbox};
 use crate::settings;
 use crate::slots::{self, Slots};
@@ -112,6 +113,7 @@ impl LocalRunner {
         };
         let runner = Self(Arc::new(inner));
         space::watch(&runner.0, woken);
+        reserve::watch(&runner.0);
         warm::keep(&runner.0);
         for (sandbox, live) in adopted {
             let sandbox = Arc::new(sandbox);
@@ -195,7 +197,7 @@ impl Inner {
         Ok(())
     }
 
-    fn cgroup(&self, id: SandboxId, live: &Live) -> Cgroup {
+    pub(crate) fn cgroup(&self, id: SandboxId, live: &Live) -> Cgroup {
         self.host.cgroups.at(&cgroup_name(id, live.slot))
     }
 
@@ -220,7 +222,10 @@ impl Inner {
             tracing::error!(sandbox_id = %sandbox.id, %error, "an ended sandbox was not cleaned up");
         }
         if !live.was_asked() {
-            let (reason, cause) = describe(ended, kills, record.spec.resources);
+            let (reason, cause) = match live.expelled() {
+                Some(reason) => (reason.to_owned(), ExitCause::OutOfMemory),
+                None => describe(ended, kills, record.spec.resources),
+            };
             tracing::info!(sandbox_id = %sandbox.id, reason, "sandbox ended on its own");
             // Nobody listens while the server shuts down.
             let _ = self.report.send(Observation::Exited { id: sandbox.id, reason, cause });

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex as SyncMutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex as SyncMutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -76,6 +76,8 @@ pub(crate) struct Live {
     network: SyncMutex<Option<OwnedFd>>,
     /// Somebody asked for its end.
     asked: AtomicBool,
+    /// Why it is not to go on.
+    expelled: OnceLock<String>,
     exit: watch::Sender<Option<Ended>>,
 }
 
@@ -107,6 +109,7 @@ impl Live {
             disk: SyncMutex::default(),
             network: SyncMutex::new(network),
             asked: AtomicBool::new(false),
+            expelled: OnceLock::new(),
             exit: watch::Sender::new(None),
         })
     }
@@ -147,6 +150,19 @@ impl Live {
     /// Whether its end is no surprise.
     pub fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
+    }
+
+    /// Ends it because of what it does to others. The first reason counts.
+    pub fn expel(&self, cgroup: &Cgroup, reason: String) -> Result<(), RunnerError> {
+        let _ = self.expelled.set(reason);
+        self.signal(Signal::KILL)?;
+        cgroup.kill().map_err(|error| RunnerError::Internal(format!("end of its processes: {error}")))?;
+        Ok(())
+    }
+
+    /// Why it was ended, if it was because of what it did to others.
+    pub fn expelled(&self) -> Option<&str> {
+        self.expelled.get().map(String::as_str)
     }
 
     /// Ends all processes: asks first when there is a grace period.

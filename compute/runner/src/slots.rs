@@ -18,7 +18,6 @@ use sebring_runtime::ward::Ward;
 use sebring_types::RunnerError;
 use tokio::sync::mpsc;
 
-
 /// Slots of one place. The lowest numbers are left out: place 0 would otherwise use ids that hosts give to people.
 const FIRST: u16 = 16;
 const PER_PLACE: u16 = 4096;

@@ -34,10 +34,12 @@ pub mod link;
 pub mod mounts;
 pub mod namespaces;
 mod netlink;
+pub mod pressure;
 pub mod process;
 pub mod profile;
 pub mod seccomp;
 pub mod tree;
+pub mod uncounted;
 pub mod ward;
 
 pub use error::{Context, RuntimeError};
