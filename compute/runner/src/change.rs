@@ -124,13 +124,14 @@ impl Inner {
     }
 
     /// Lets others have the slot of an ended sandbox, as soon as the kernel has forgotten its connections and taken its network
-    /// apart. `network` is that one's namespace, if there is something in it to clear. Needs a Tokio runtime.
-    pub(crate) fn vacate(&self, slot: u16, network: Option<OwnedFd>) {
-        let (interface, vacated) = (self.slots.interface(slot), Arc::new(self.slots.give_back(slot)));
-        self.network.forget(self.host.claim.subnet.address(slot), vacated.clone());
+    /// apart. `namespace` is that one's, if there is something in it to clear. Needs a Tokio runtime.
+    pub(crate) fn vacate(&self, slot: u16, namespace: Option<OwnedFd>) {
+        let (interface, vacated) = (self.slots.interface(slot), self.slots.give_back(slot));
+        let (network, address) = (self.network.clone(), self.host.claim.subnet.address(slot));
         tokio::spawn(async move {
-            departures::see_off(network, &interface).await;
-            drop(vacated);
+            departures::see_off(namespace, &interface).await;
+            // Only now nothing is on its way any more that would be noted anew.
+            network.forget(address, vacated);
         });
     }
 }
