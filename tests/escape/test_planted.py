@@ -88,7 +88,7 @@ def test_across_a_stop_and_start(own, watch, profile, plain, path):
         answer, seconds = sandbox.restart()
         wrong = wrong_after_start(sandbox, answer, seconds, plain[True])
         told(case, wrong, failures)
-        if wrong or answer.status_code != 200 or sandbox("id", "-u").strip() != "0":
+        if wrong or answer.status_code != 200 or not sandbox.has_root():
             told(case, wrong_after_delete(sandbox), failures)
             sandbox = None
     if sandbox:

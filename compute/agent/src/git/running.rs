@@ -4,7 +4,7 @@
 //! files (`sigchain` in its source), where a killed one leaves a repository that is locked for ever.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tokio::net::unix::pipe::Receiver;
@@ -15,7 +15,7 @@ use super::url;
 use crate::http::error::Failure;
 use crate::process::children::Exit;
 use crate::process::job::Job;
-use crate::process::session::command::set_nonblocking;
+use crate::process::session::command::{read_now, set_nonblocking};
 
 const CHUNK: usize = 32 * 1024;
 /// Messages are kept up to here; git's own are short, those of hooks and servers need not be.
@@ -182,9 +182,7 @@ impl Output {
             return Ok(None);
         }
         let mut chunk = vec![0; CHUNK];
-        // Not by the pipe's own readiness: after git's exit, what the pipe holds counts, not what was announced.
-        let announced = self.pipe.try_read(&mut chunk);
-        match announced.or_else(|_| nix::unistd::read(self.pipe.as_fd(), &mut chunk).map_err(io::Error::from)) {
+        match read_now(&self.pipe, &mut chunk) {
             Ok(0) => {
                 self.open = false;
                 Ok(None)

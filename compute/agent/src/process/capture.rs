@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use tokio::net::unix::pipe::Receiver;
 
-use super::session::command::waiting;
+use super::session::command::{read_now, waiting};
 
 /// What one answer holds of a program's output. A program may write more: it is read, counted and dropped, so that
 /// neither the program stops nor the sandbox's memory fills.
@@ -45,7 +45,7 @@ impl Capture {
 
     fn read_some(&mut self) -> io::Result<usize> {
         let mut chunk = [0; CHUNK];
-        let length = self.pipe.try_read(&mut chunk)?;
+        let length = read_now(&self.pipe, &mut chunk)?;
         let fits = length.min(LIMIT - self.kept.len());
         self.kept.extend_from_slice(&chunk[..fits]);
         self.dropped += (length - fits) as u64;

@@ -31,7 +31,7 @@ fn environment_in_layers() {
     assert_eq!(run("echo $FROM_CONFIG $MINE $HOME $LANG")["result"], "yes a b /elsewhere C.UTF-8\n");
     let answer = agent.post("/env", &json!({"set": {"LATER": "1"}, "unset": ["FROM_CONFIG"]}));
     assert_eq!(answer.status, 200);
-    assert_eq!(run("echo [$FROM_CONFIG] $LATER")["result"], "[] 1\n");
+    assert_eq!(run("echo \"[$FROM_CONFIG]\" $LATER")["result"], "[] 1\n");
     let answer = agent.post("/process/execute", &json!({"command": "true", "envs": {"NOT-A-NAME": ""}}));
     assert_eq!((answer.status, answer.code().as_str()), (400, "BAD_REQUEST"));
     assert_eq!(agent.post("/env", &json!({"set": {"1": "x"}})).status, 400);

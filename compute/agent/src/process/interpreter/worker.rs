@@ -19,7 +19,7 @@ use crate::process::environment::Variables;
 use crate::process::job::Job;
 use crate::process::log::Stream;
 use crate::process::program::{self, Program};
-use crate::process::session::command::{set_nonblocking, waiting};
+use crate::process::session::command::{read_now, set_nonblocking, waiting};
 use crate::process::spawn::SpawnError;
 use crate::process::text::Decoder;
 
@@ -224,7 +224,7 @@ impl Output {
 
     fn read(&mut self) -> Option<String> {
         let mut chunk = [0; CHUNK];
-        match self.pipe.try_read(&mut chunk) {
+        match read_now(&self.pipe, &mut chunk) {
             Ok(length) if length > 0 => Some(self.decoder.decode(&chunk[..length])),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             _ => {
@@ -239,7 +239,7 @@ impl Output {
         // No more than was there at first: a writer that goes on at full speed cannot keep this up.
         let (mut left, mut chunk) = (waiting(&self.pipe), [0; CHUNK]);
         while let Some(length) =
-            (left > 0).then(|| self.pipe.try_read(&mut chunk).ok()).flatten().filter(|&read| read > 0)
+            (left > 0).then(|| read_now(&self.pipe, &mut chunk).ok()).flatten().filter(|&read| read > 0)
         {
             text.push_str(&self.decoder.decode(&chunk[..length]));
             left = left.saturating_sub(length as u64);

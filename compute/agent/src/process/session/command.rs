@@ -150,6 +150,12 @@ impl Outputs {
     }
 }
 
+/// Reads what a pipe holds now, whether or not the runtime has heard of it yet: after a program's end, what the pipe holds
+/// counts, not what was announced.
+pub fn read_now(pipe: &pipe::Receiver, buffer: &mut [u8]) -> io::Result<usize> {
+    pipe.try_read(buffer).or_else(|_| Ok(nix::unistd::read(pipe, buffer)?))
+}
+
 /// The bytes that a pipe holds.
 pub fn waiting(pipe: &pipe::Receiver) -> u64 {
     let mut length = 0;
@@ -176,7 +182,7 @@ async fn readable(pipe: &Option<pipe::Receiver>) {
 /// Reads once. False when nothing is there at the moment, or nothing will come any more.
 fn read(pipe: &mut Option<pipe::Receiver>, stream: Stream, log: &Log) -> bool {
     let mut chunk = [0; CHUNK];
-    match pipe.as_ref().map(|pipe| pipe.try_read(&mut chunk)) {
+    match pipe.as_ref().map(|pipe| read_now(pipe, &mut chunk)) {
         Some(Ok(length)) if length > 0 => {
             log.append(stream, &chunk[..length]);
             true

@@ -210,8 +210,14 @@ impl Shell {
         for kind in ["", ".in", ".out", ".err"] {
             self.directory.remove(&format!("{}{kind}", self.number));
         }
+        let explain = |exit: Exit| {
+            if let Some(note) = kills.explain(exit) {
+                command.log.append(Stream::Stderr, note.as_bytes());
+            }
+            exit.code()
+        };
         let code = match done {
-            Ok(code) => code,
+            Ok(code) => explain(Exit::Code(code)),
             Err(Stop::Deleted) => Exit::Signal(libc::SIGKILL).code(),
             Err(Stop::Deaf) => {
                 command.log.append(
@@ -220,12 +226,7 @@ impl Shell {
                 );
                 -1
             }
-            Err(Stop::Ended(exit)) => {
-                if let Some(note) = kills.explain(exit) {
-                    command.log.append(Stream::Stderr, note.as_bytes());
-                }
-                exit.code()
-            }
+            Err(Stop::Ended(exit)) => explain(exit),
         };
         self.status = code;
         command.finish(code).await;
