@@ -174,6 +174,7 @@ pub(crate) unsafe extern "C" fn usher(context: *mut c_void) -> ! {
         for &procs in plan.cgroup_procs {
             check!(plan, JoinCgroup, libc::write(procs, c"0".as_ptr().cast(), 1));
         }
+        start_nothing_for_crashes();
         check!(plan, EnterWard, libc::setns(plan.anteroom, libc::CLONE_NEWNS));
         check!(plan, EnterWard, libc::setns(plan.ward, libc::CLONE_NEWUSER));
         check!(plan, EnterNetNamespace, libc::setns(plan.net_namespace, libc::CLONE_NEWNET));
@@ -206,6 +207,15 @@ pub(crate) unsafe extern "C" fn usher(context: *mut c_void) -> ! {
         plan.agent_pid = pid as c_int;
         libc::_exit(0)
     }
+}
+
+/// The kernel starts no program of the host's root for a crash where the limit of core dumps is 1 (`coredump_pipe` in
+/// fs/coredump.c); with any other, 0 too, it does if the host has dumps piped. The filter keeps the limit as it is.
+unsafe fn start_nothing_for_crashes() {
+    let limit = libc::rlimit64 { rlim_cur: 1, rlim_max: 1 };
+    // Fails where the server may have no dumps at all and lacks CAP_SYS_RESOURCE, which is no reason not to start.
+    // SAFETY: as for `usher`.
+    unsafe { libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_CORE, &raw const limit, null::<c_void>()) };
 }
 
 /// Attaches all that root inside may not detach or change: the root file system, which stays without devices; the

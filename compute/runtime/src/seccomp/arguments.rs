@@ -9,7 +9,7 @@ use libc::{
     EPROTONOSUPPORT, ESOCKTNOSUPPORT, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM,
 };
 
-use super::rule::{ALLOW, Rule, WHOLE, refuse};
+use super::rule::{ALLOW, IGNORE, Rule, WHOLE, refuse};
 
 /// Calls of both profiles.
 pub(super) const BOTH: &[(i64, Rule)] = &[
@@ -17,6 +17,21 @@ pub(super) const BOTH: &[(i64, Rule)] = &[
     (
         libc::SYS_socketpair,
         Rule::Match { argument: 0, mask: WHOLE, cases: &[(UNIX, ALLOW)], otherwise: &refuse(EAFNOSUPPORT) },
+    ),
+    // The limit of core dumps stays as the launch sets it. A lower one would be as good as none where the host has dumps piped
+    // to a program of its root. Programs that set it, as `sudo` does, go on.
+    (
+        libc::SYS_prlimit64,
+        Rule::Match {
+            argument: 1,
+            mask: WHOLE,
+            cases: &[(&[libc::RLIMIT_CORE as u32], Rule::Null { argument: 2, then: &ALLOW, otherwise: &IGNORE })],
+            otherwise: &ALLOW,
+        },
+    ),
+    (
+        SETRLIMIT,
+        Rule::Match { argument: 0, mask: WHOLE, cases: &[(&[libc::RLIMIT_CORE as u32], IGNORE)], otherwise: &ALLOW },
     ),
     // Huge pages come from one pool of the host.
     (
@@ -128,6 +143,11 @@ pub(super) const SYSTEM: &[(i64, Rule)] = &[
     ),
 ];
 
+#[cfg(target_arch = "x86_64")]
+const SETRLIMIT: i64 = libc::SYS_setrlimit;
+/// Which the C library's crate does not name there.
+#[cfg(target_arch = "aarch64")]
+const SETRLIMIT: i64 = 164;
 /// All `CLONE_NEW*` flags.
 const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP

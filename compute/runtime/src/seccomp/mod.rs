@@ -76,8 +76,8 @@ mod tests {
                         4 => arch,
                         offset => {
                             let beyond = offset.checked_sub(tree::FIRST_ARGUMENT).expect("an argument");
-                            assert_eq!(beyond % 8, 0, "the low half");
-                            arguments[beyond as usize / 8] as u32
+                            assert_eq!(beyond % 4, 0, "a half");
+                            (arguments[beyond as usize / 8] >> (8 * (beyond % 8))) as u32
                         }
                     }
                 }
@@ -238,6 +238,22 @@ mod tests {
             check(libc::SYS_clone, &[(flag | libc::SIGCHLD).into()], Refuse(libc::EPERM), Allow);
         }
         check(libc::SYS_clone3, &[], Refuse(libc::ENOSYS), Allow);
+    }
+
+    #[test]
+    fn the_limit_of_core_dumps_is_read_and_not_set() {
+        let core = u64::from(libc::RLIMIT_CORE as u32);
+        for (filter, _) in both() {
+            let set = |resource, new| native(&filter, libc::SYS_prlimit64, &[0, resource, new, 0, 0, 0]);
+            assert_eq!(set(core, 0), Allow.code());
+            for pointer in [0x1000, 1 << 32, u64::MAX] {
+                assert_eq!(set(core, pointer), Refuse(0).code());
+                assert_eq!(set(0xdead_beef << 32 | core, pointer), Refuse(0).code());
+                assert_eq!(set(libc::RLIMIT_NOFILE as u64, pointer), Allow.code());
+            }
+            #[cfg(target_arch = "x86_64")]
+            assert_eq!(native(&filter, libc::SYS_setrlimit, &[core, 0x1000, 0, 0, 0, 0]), Refuse(0).code());
+        }
     }
 
     fn socket(family: i32, kind: i32, protocol: i32, strict: Verdict, system: Verdict) {

@@ -20,6 +20,12 @@ pub(super) enum Rule {
         cases: &'static [(&'static [u32], Rule)],
         otherwise: &'static Rule,
     },
+    /// Whether an argument, from 0, is a null pointer: this looks at both halves.
+    Null {
+        argument: u8,
+        then: &'static Rule,
+        otherwise: &'static Rule,
+    },
 }
 
 pub(super) const ALLOW: Rule = Rule::Always(Verdict::Allow);
@@ -31,12 +37,16 @@ pub(super) const fn refuse(errno: i32) -> Rule {
     Rule::Always(Verdict::Refuse(errno))
 }
 
+/// Answers success, and does nothing.
+pub(super) const IGNORE: Rule = refuse(0);
+
 impl Rule {
     /// Instructions that end in a verdict on every way. They expect nothing and may change the accumulator.
     pub fn compile(&self) -> Vec<sock_filter> {
         let (argument, mask, cases, otherwise) = match self {
             Self::Always(verdict) => return vec![tree::finish(*verdict)],
             Self::Match { argument, mask, cases, otherwise } => (*argument, *mask, *cases, *otherwise),
+            Self::Null { argument, then, otherwise } => return null(*argument, then.compile(), otherwise.compile()),
         };
         let mut program = vec![tree::load_argument(argument)];
         if mask != WHOLE {
@@ -58,8 +68,25 @@ impl Rule {
                 let case = cases.iter().find(|(values, _)| values.contains(&value));
                 case.map_or(*otherwise, |(_, rule)| rule).decide(arguments)
             }
+            Self::Null { argument, then, otherwise } => {
+                if arguments[usize::from(*argument)] == 0 { then } else { otherwise }.decide(arguments)
+            }
         }
     }
+}
+
+/// Goes on with `then` if the argument is a null pointer, else with `otherwise`.
+fn null(argument: u8, then: Vec<sock_filter>, otherwise: Vec<sock_filter>) -> Vec<sock_filter> {
+    let mut program = vec![
+        tree::load_argument(argument),
+        tree::instruction(tree::JUMP_EQUAL, 0, 0, 2),
+        tree::load_upper_half(argument),
+        tree::instruction(tree::JUMP_EQUAL, 0, 1, 0),
+        tree::instruction(tree::JUMP, then.len() as u32, 0, 0),
+    ];
+    program.extend(then);
+    program.extend(otherwise);
+    program
 }
 
 /// Goes on with `then` if the accumulator is one of the values, else with `rest`.

@@ -115,6 +115,10 @@ pub(super) fn load_argument(index: u8) -> sock_filter {
     load(FIRST_ARGUMENT + 8 * u32::from(index))
 }
 
+pub(super) fn load_upper_half(index: u8) -> sock_filter {
+    load(FIRST_ARGUMENT + 8 * u32::from(index) + 4)
+}
+
 pub(super) fn finish(verdict: Verdict) -> sock_filter {
     instruction(RETURN, verdict.code(), 0, 0)
 }
