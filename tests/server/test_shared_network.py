@@ -1,6 +1,7 @@
 """What all sandboxes of a host share in the network: its table of connections, its resolver, its addresses."""
 
 import contextlib
+import json
 import re
 import secrets
 import subprocess
@@ -215,3 +216,36 @@ def test_addresses_that_are_translated_count_as_well(start):
             said = server.run(sandbox, f"curl -sS -m 5 -o /dev/null http://{address}/ && echo yes || echo no")
             assert said.endswith("no\n")
         assert server.run(sandbox, f"curl -sS -m 5 -o /dev/null http://{SITE}/ && echo yes") == "yes\n"
+
+
+ARP = """
+import socket, struct, sys
+asked = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x806))
+asked.bind(("eth0", 0))
+asked.settimeout(0.5)
+own = bytes.fromhex("020000000002")
+for claimed in (sys.argv[1], "198.18.99.9"):
+    for wanted in sys.argv[2:]:
+        asked.send(b"\\xff" * 6 + own + b"\\x08\\x06" + struct.pack("!HHBBH", 1, 0x800, 6, 4, 1)
+                   + own + socket.inet_aton(claimed) + bytes(6) + socket.inet_aton(wanted))
+try:
+    while asked.recv(100)[20:22] != b"\\0\\2":
+        pass
+    print("answered")
+except OSError:
+    print("silent")
+"""
+
+
+def test_the_host_speaks_no_arp(start):
+    server = start()
+    sandbox = server.create()
+    record = json.loads((server.data_dir / "sandboxes" / sandbox / "record.json").read_text())
+    # Root of the host, who may do what seccomp forbids inside.
+    inside = ["nsenter", "--target", str(record["phase"]["running"]["pid"]), "--net", sys.executable, "-c", ARP]
+    addresses = [address_of(server, sandbox), gateway_of(server, sandbox), HOST]
+    asked = subprocess.run([*inside, *addresses], capture_output=True, text=True, check=True)
+    assert asked.stdout == "silent\n"
+    known = subprocess.run(["ip", "neigh", "show", "nud", "all"], capture_output=True, text=True, check=True).stdout
+    assert "198.18.99.9" not in known
+    assert server.run(sandbox, f"curl -sS -m 5 -o /dev/null http://{SITE}/ && echo yes") == "yes\n"

@@ -4,8 +4,10 @@
 //! sandbox   eth0  10.x.y.z/32 ── default via the gateway
 //!             │ veth
 //! host      sb…   no address;  route 10.x.y.z/32 dev sb…
-//! gateway   an address of the host on lo, for which it answers ARP on every pair
+//! gateway   an address of the host on lo
 //! ```
+//! Both ends have the same hardware address, and neither speaks ARP: there is nobody else to ask for.
+//!
 //! There is no link between two sandboxes, no limit on their number, and most often nothing to remove: the pair dies with
 //! the sandbox's network namespace ([`crate::departure`]).
 
@@ -73,13 +75,13 @@ impl Linker {
         let host_index = interface_index(&address.interface).step("index of the host's interface")?;
         sysctl(&format!("ipv6/conf/{}/disable_ipv6", address.interface), "1");
         let mut batch = Batch::default();
-        batch.set_up(host_index);
+        batch.set_up_end(host_index);
         batch.add_host_route(address.sandbox, host_index);
         self.host_socket.send(&batch).step("route to the sandbox")?;
 
         let mut batch = Batch::default();
         batch.set_up(LO);
-        batch.set_up(ETH0);
+        batch.set_up_end(ETH0);
         batch.add_address(ETH0, address.sandbox);
         batch.add_host_route(address.gateway, ETH0);
         batch.add_default_route(address.gateway, ETH0);

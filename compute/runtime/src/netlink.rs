@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINKINFO: u16 = 18;
@@ -29,6 +30,10 @@ const NETLINK_SOCK_DIAG: u32 = 4;
 /// What the kernel puts together for one reader at most (`netlink_dump` in net/netlink/af_netlink.c), twice.
 const DUMP_BUFFER: usize = 64 * 1024;
 const HEADER: usize = 16;
+
+/// The hardware address of both ends of every pair: each sends to its own, and so to the other, without asking. Set by hand, so
+/// that no service of the host sets another.
+const ADDRESS: [u8; 6] = [2, 0x53, 0x42, 0, 0, 1];
 
 /// The other end of a pair.
 pub(crate) struct Peer<'a> {
@@ -51,6 +56,7 @@ impl Batch {
         self.message(libc::RTM_NEWLINK, libc::NLM_F_CREATE | libc::NLM_F_EXCL, |m| {
             m.interface(0, 0, 0);
             m.name(name);
+            m.address();
             m.attribute(IFLA_MTU, &mtu.to_ne_bytes());
             m.single_queue();
             m.nest(IFLA_LINKINFO, |m| {
@@ -59,6 +65,7 @@ impl Batch {
                     m.nest(VETH_INFO_PEER, |m| {
                         m.interface(peer.index, 0, 0);
                         m.name(peer.name);
+                        m.address();
                         m.attribute(IFLA_MTU, &mtu.to_ne_bytes());
                         m.attribute(IFLA_NET_NS_FD, &peer.namespace.as_raw_fd().to_ne_bytes());
                         m.single_queue();
@@ -79,6 +86,13 @@ impl Batch {
     /// Any other request.
     pub fn request(&mut self, kind: u16, body: &[u8]) {
         self.message(kind, 0, |m| m.raw(body));
+    }
+
+    /// One end of a pair. It neither sends nor answers ARP: a host that does tells all of its addresses, and notes each one that
+    /// a sandbox claims to have.
+    pub fn set_up_end(&mut self, index: i32) {
+        let flags = (libc::IFF_UP | libc::IFF_NOARP) as u32;
+        self.message(libc::RTM_NEWLINK, 0, |m| m.interface(index, flags, flags));
     }
 
     pub fn delete_link(&mut self, index: i32) {
@@ -182,6 +196,10 @@ impl Batch {
 
     fn name(&mut self, name: &str) {
         self.attribute(IFLA_IFNAME, &[name.as_bytes(), b"\0"].concat());
+    }
+
+    fn address(&mut self) {
+        self.attribute(IFLA_ADDRESS, &ADDRESS);
     }
 
     fn single_queue(&mut self) {
