@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import httpx
+import loops
 import plant
 import pytest
 from hostile import Images, chosen, plant_inside, wrong_after_delete, wrong_after_start
@@ -129,14 +130,12 @@ class Tenant:
         place = self.server.place()
         found = Path("/sys/fs/cgroup").glob(f"**/sebring/{place}/*.*")
         groups = {path.name.rsplit(".", 1)[0] for path in found if path.is_dir()}
-        disks = set()
-        for path in Path("/sys/block").glob("loop*/loop/backing_file"):
-            try:
-                disks.add(path.read_text().strip().rpartition("/")[2])
-            except OSError:
-                continue
+        process = self.server.process.pid
+        pool = Path(f"/proc/{process}/root{self.server.data_dir}/pool/disks")
+        disks = set(loops.images(pool)) if pool.is_dir() else set()
         kept = {path.name for path in (self.server.data_dir / "sandboxes").iterdir()}
-        return (groups | kept | disks & self.seen) - {self.neighbour.id}
+        disks = {name for name in disks if name in self.seen or name.startswith("deleted")}
+        return (groups | kept | disks) - {self.neighbour.id}
 
 
 def listing(directory):

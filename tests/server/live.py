@@ -10,6 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import loops
+
 # A server's places and their addresses: compute/network/src/claim.rs, compute/runner/src/slots.rs.
 CLAIMS = Path("/run/sebring")
 FIRST_SUBNET, RANGES, RANGE = 200, 4096, 65536
@@ -182,16 +184,12 @@ def disks(server, sandboxes, running):
         wrong.append(f"{spares} spare disks")
     odd = [path.name for path in (root / "templates").iterdir() if not re.fullmatch(r"ext4-\d+g\.img", path.name)]
     compare(wrong, "half-made templates", odd, [])
-    attached = []
-    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
-        try:
-            backing = path.read_text().strip()
-        except OSError:
-            continue
-        # Seen from the mount namespace of the pool the path is short.
-        name = backing.removesuffix(" (deleted)").rpartition("/")[2]
-        if name in sandboxes or (backing.startswith(str(server.data_dir)) and not name.startswith("spare-")):
-            attached.append("pool" if name == "pool.img" else backing.rpartition("/")[2])
+    # Without a pool other files of the host's file system may be attached as well.
+    known = {*sandboxes, *names} if root == seen else None
+    attached = [name for name in loops.images(root / "disks") if known is None or name in known]
+    attached = [name for name in attached if not name.startswith("spare-")]
+    if (server.data_dir / "pool.img").exists() and loops.is_attached(server.data_dir / "pool.img"):
+        attached.append("pool")
     wanted = sorted([*running, *(["pool"] if (server.data_dir / "pool.img").exists() else [])])
     compare(wrong, "loop devices", sorted(attached), wanted)
     return wrong

@@ -8,6 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import loops
+
 # Connections to an agent that the server keeps.
 KEPT_CONNECTIONS = 16
 
@@ -45,11 +47,11 @@ class Server:
         """Descriptors, and what it has of the machine: disks, interfaces and control groups."""
         claims = (path for path in Path("/run/sebring").glob("*") if path.name.isdigit())
         place = next(int(path.name) for path in claims if path.read_text().strip() == str(self.data_dir))
-        loops = shown("losetup", "--list", "--noheadings", "--output", "BACK-FILE")
+        pool = Path(f"{self.proc}/root{self.data_dir}/pool/disks")
         groups = shown("find", "/sys/fs/cgroup", "-type", "d", "-path", f"*/sebring/{place}/*")
         return {
             "descriptors": len(list((self.proc / "fd").iterdir())) - self.callers(),
-            "disks": loops.count(f"{self.data_dir}/"),
+            "disks": len(loops.images(pool)) if pool.is_dir() else 0,
             "interfaces": shown("ip", "-o", "link").count(f" sbx{place:x}-"),
             "groups": groups.count("\n"),
         }
