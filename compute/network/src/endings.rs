@@ -17,6 +17,8 @@ use crate::{NetworkError, conntrack};
 
 /// From one look through the table to the next.
 const PAUSE: Duration = Duration::from_secs(1);
+/// After so many looks that failed the connections are left to their own time.
+const TRIES: u32 = 5;
 
 /// Makes the kernel forget. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,7 +53,7 @@ impl Endings {
 
 fn work(table: &str, ended: &Receiver<Ended>) {
     let mut waiting: Vec<Ended> = Vec::new();
-    let mut next = Instant::now();
+    let (mut next, mut failures) = (Instant::now(), 0);
     loop {
         let came = if waiting.is_empty() {
             ended.recv().ok()
@@ -72,10 +74,18 @@ fn work(table: &str, ended: &Receiver<Ended>) {
         }
         if !waiting.is_empty() && Instant::now() >= next {
             let addresses: HashSet<Ipv4Addr> = waiting.iter().map(|one| one.address).collect();
-            if let Err(error) = conntrack::forget(&addresses) {
-                tracing::error!(%error, "connections of ended sandboxes stay noted until their time is over");
+            failures = match conntrack::forget(&addresses) {
+                Ok(()) => 0,
+                Err(error) => {
+                    tracing::error!(%error, "connections of ended sandboxes are still noted");
+                    failures + 1
+                }
+            };
+            // A kernel that can't do it would keep every address for ever.
+            if failures == 0 || failures > TRIES {
+                waiting.clear();
+                failures = 0;
             }
-            waiting.clear();
             next = Instant::now() + PAUSE;
         }
     }

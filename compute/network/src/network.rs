@@ -17,7 +17,7 @@ use crate::nftables::Transaction;
 use crate::resolver::Resolver;
 use crate::source::Sources;
 use crate::unreachable::Unreachable;
-use crate::{Claim, Links, NetworkError, policy, refused};
+use crate::{Claim, Links, NetworkError, conntrack, policy, refused};
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -64,6 +64,12 @@ impl Network {
         let gateway = claim.subnet.gateway();
         let inspector = Inspector::bind(gateway, parts.clone()).await?;
         policy::install(claim, parts.unreachable.protected(), inspector.port(), running, &parts.links)?;
+        // Of sandboxes that ended while no server was there to see it.
+        let ended = (0..=claim.subnet.last()).map(|number| claim.subnet.address(number));
+        let ended = ended.filter(|&address| parts.sources.get(address).is_none()).collect();
+        if let Err(error) = conntrack::forget(&ended) {
+            tracing::warn!(%error, "connections of ended sandboxes may be noted until their time is over");
+        }
         let resolver = Resolver::bind(gateway, &config.resolvers, parts.clone()).await?;
         refused::watch(claim, parts.clone())?;
         tokio::spawn(inspector.run());

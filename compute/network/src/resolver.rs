@@ -34,6 +34,8 @@ const QUERIES_EACH: usize = 128;
 /// TCP connections at once.
 const CONNECTIONS: usize = 512;
 const CONNECTIONS_EACH: usize = 32;
+/// After a connection that could not be taken.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A bound resolver.
 #[derive(Debug)]
@@ -72,10 +74,8 @@ impl Resolver {
                     // An earlier answer could not be delivered; that says nothing about the next query.
                     Err(error) => tracing::debug!(%error, "resolver socket"),
                 },
-                accepted = self.tcp.accept() => {
-                    if let Ok((stream, client)) = accepted
-                        && let Some((source, place)) = self.admit(client, &connections)
-                    {
+                (stream, client) = accept(&self.tcp) => {
+                    if let Some((source, place)) = self.admit(client, &connections) {
                         tokio::spawn(several(stream, source, self.answers.clone(), place));
                     }
                 }
@@ -87,6 +87,19 @@ impl Resolver {
     fn admit(&self, client: SocketAddr, places: &Places) -> Option<(Arc<Source>, Place)> {
         let IpAddr::V4(address) = client.ip() else { return None };
         Some((self.answers.parts.sources.get(address)?, places.take(address)?))
+    }
+}
+
+/// The next connection. While the server has no descriptor for it, it is asked for again after a pause.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::debug!(%error, "connection to the resolver");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 }
 

@@ -16,8 +16,8 @@ use crate::netlink::{Batch, Socket};
 
 /// Interfaces, and connections of each family, that are looked at. More can't be needed by anybody, and each costs us.
 const MOST: usize = 4096;
-/// Requests that fit the buffer of a socket.
-const AT_ONCE: usize = 1024;
+/// Requests whose answers fit the buffer of a socket: some two hundred do.
+const AT_ONCE: usize = 128;
 
 /// How many sockets keep a network namespace, those included that were closed and wait for the end of what they have sent.
 /// Takes no lock of the kernel's.

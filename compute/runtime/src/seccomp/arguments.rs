@@ -25,14 +25,11 @@ pub(super) const BOTH: &[(i64, Rule)] = &[
         Rule::Match {
             argument: 1,
             mask: WHOLE,
-            cases: &[(&[libc::RLIMIT_CORE as u32], Rule::Null { argument: 2, then: &ALLOW, otherwise: &IGNORE })],
+            cases: &[(&[libc::RLIMIT_CORE], Rule::Null { argument: 2, then: &ALLOW, otherwise: &IGNORE })],
             otherwise: &ALLOW,
         },
     ),
-    (
-        SETRLIMIT,
-        Rule::Match { argument: 0, mask: WHOLE, cases: &[(&[libc::RLIMIT_CORE as u32], IGNORE)], otherwise: &ALLOW },
-    ),
+    (SETRLIMIT, Rule::Match { argument: 0, mask: WHOLE, cases: &[(&[libc::RLIMIT_CORE], IGNORE)], otherwise: &ALLOW }),
     // Huge pages come from one pool of the host.
     (
         libc::SYS_mmap,
@@ -46,6 +43,15 @@ pub(super) const BOTH: &[(i64, Rule)] = &[
     (
         libc::SYS_memfd_create,
         Rule::Match { argument: 1, mask: libc::MFD_HUGETLB, cases: &[(&[0], ALLOW)], otherwise: &refuse(EINVAL) },
+    ),
+    (
+        libc::SYS_shmget,
+        Rule::Match {
+            argument: 2,
+            mask: libc::SHM_HUGETLB as u32,
+            cases: &[(&[0], ALLOW)],
+            otherwise: &refuse(ENOMEM),
+        },
     ),
     // The same as SO_ATTACH_FILTER, for tunnels.
     (
@@ -272,13 +278,16 @@ const PACKET_OPTIONS: Rule = Rule::Match {
 const IP_OPTIONS: Rule = Rule::Match {
     argument: 2,
     mask: WHOLE,
-    cases: &[(&[libc::IP_XFRM_POLICY as u32], refuse(ENOPROTOOPT))],
+    cases: &[(IP_POLICIES, refuse(ENOPROTOOPT))],
     otherwise: &Rule::Match { argument: 2, mask: !0x3f, cases: &[(&[0], ALLOW)], otherwise: &refuse(ENOPROTOOPT) },
 };
 const IPV6_OPTIONS: Rule = Rule::Match {
     argument: 2,
     mask: WHOLE,
-    cases: &[(&[libc::IPV6_XFRM_POLICY as u32, IP6T_SO_SET_REPLACE, IP6T_SO_SET_ADD_COUNTERS], refuse(ENOPROTOOPT))],
+    cases: &[
+        (IPV6_POLICIES, refuse(ENOPROTOOPT)),
+        (&[IP6T_SO_SET_REPLACE, IP6T_SO_SET_ADD_COUNTERS], refuse(ENOPROTOOPT)),
+    ],
     otherwise: &Rule::Match { argument: 2, mask: !0x7f, cases: &[(&[0], ALLOW)], otherwise: &refuse(ENOPROTOOPT) },
 };
 
@@ -286,16 +295,19 @@ const IPV6_OPTIONS: Rule = Rule::Match {
 const ADMINISTRATORS_IP_OPTIONS: Rule = Rule::Match {
     argument: 2,
     mask: WHOLE,
-    cases: &[(&[libc::IP_XFRM_POLICY as u32], refuse(ENOPROTOOPT)), (MULTICAST_ROUTING, refuse(ENOPROTOOPT))],
+    cases: &[(IP_POLICIES, refuse(ENOPROTOOPT)), (MULTICAST_ROUTING, refuse(ENOPROTOOPT))],
     otherwise: &ALLOW,
 };
 const ADMINISTRATORS_IPV6_OPTIONS: Rule = Rule::Match {
     argument: 2,
     mask: WHOLE,
-    cases: &[(&[libc::IPV6_XFRM_POLICY as u32], refuse(ENOPROTOOPT)), (MULTICAST_ROUTING, refuse(ENOPROTOOPT))],
+    cases: &[(IPV6_POLICIES, refuse(ENOPROTOOPT)), (MULTICAST_ROUTING, refuse(ENOPROTOOPT))],
     otherwise: &ALLOW,
 };
 
+/// `IP_IPSEC_POLICY` and `IP_XFRM_POLICY`, and those of IPv6: IPsec of a socket, in the words of two interfaces.
+const IP_POLICIES: &[u32] = &[16, libc::IP_XFRM_POLICY as u32];
+const IPV6_POLICIES: &[u32] = &[34, libc::IPV6_XFRM_POLICY as u32];
 /// `MRT_*` of `linux/mroute.h`, and `MRT6_*`.
 const MULTICAST_ROUTING: &[u32] = &[200, 201, 202, 203, 204, 205, 206, 207, 208, 209, 210, 211, 212];
 /// `linux/netfilter_ipv6/ip6_tables.h`.

@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn the_limit_of_core_dumps_is_read_and_not_set() {
-        let core = u64::from(libc::RLIMIT_CORE as u32);
+        let core = u64::from(libc::RLIMIT_CORE);
         for (filter, _) in both() {
-            let set = |resource, new| native(&filter, libc::SYS_prlimit64, &[0, resource, new, 0, 0, 0]);
+            let set = |resource, new| native(filter, libc::SYS_prlimit64, &[0, resource, new, 0, 0, 0]);
             assert_eq!(set(core, 0), Allow.code());
             for pointer in [0x1000, 1 << 32, u64::MAX] {
                 assert_eq!(set(core, pointer), Refuse(0).code());
@@ -252,7 +252,7 @@ mod tests {
                 assert_eq!(set(libc::RLIMIT_NOFILE as u64, pointer), Allow.code());
             }
             #[cfg(target_arch = "x86_64")]
-            assert_eq!(native(&filter, libc::SYS_setrlimit, &[core, 0x1000, 0, 0, 0, 0]), Refuse(0).code());
+            assert_eq!(native(filter, libc::SYS_setrlimit, &[core, 0x1000, 0, 0, 0, 0]), Refuse(0).code());
         }
     }
 
@@ -340,13 +340,13 @@ mod tests {
         let none = Refuse(libc::ENOPROTOOPT);
         for name in 0..300 {
             let (strict, system) = match name {
-                libc::IP_XFRM_POLICY | 200..=212 => (none, none),
+                16 | libc::IP_XFRM_POLICY | 200..=212 => (none, none),
                 64.. => (none, Allow),
                 _ => (Allow, Allow),
             };
             option(libc::SOL_IP, name, strict, system);
             let (strict, system) = match name {
-                libc::IPV6_XFRM_POLICY | 200..=212 => (none, none),
+                34 | libc::IPV6_XFRM_POLICY | 200..=212 => (none, none),
                 64 | 65 | 128.. => (none, Allow),
                 _ => (Allow, Allow),
             };
@@ -363,6 +363,13 @@ mod tests {
         check(libc::SYS_memfd_create, &[0, libc::MFD_CLOEXEC.into()], Allow, Allow);
         let refused = Refuse(libc::EINVAL);
         check(libc::SYS_memfd_create, &[0, (libc::MFD_CLOEXEC | libc::MFD_HUGETLB).into()], refused, refused);
+        check(libc::SYS_shmget, &[0, 4096, 0o1600], Allow, Allow);
+        check(
+            libc::SYS_shmget,
+            &[0, 4096, 0o1600 | i64::from(libc::SHM_HUGETLB)],
+            Refuse(libc::ENOMEM),
+            Refuse(libc::ENOMEM),
+        );
         check(libc::SYS_ioctl, &[7, 0x4010_54d5], refused, refused);
         for request in [0x5413, 0x4004_54ca, 0x4010_54d4, 0x4010_54d6] {
             check(libc::SYS_ioctl, &[7, request], Allow, Allow);

@@ -6,26 +6,30 @@
 //!
 //! | what | from | exact |
 //! |---|---|---|
-//! | unread messages of netlink, packet, raw and ping sockets | `/proc/PID/net` | yes |
-//! | packets sent and not yet taken by anybody | `/proc/PID/net`, or the queues' own count | within a third |
+//! | unread messages of netlink, packet, raw and ping sockets | `/proc/net` | yes |
+//! | packets sent and not yet taken by anybody | `/proc/net`, or the queues' own count | within a third |
+//! | fragments that wait for the rest | `/proc/net/sockstat` | yes |
 //! | rings of packet sockets | `sock_diag(7)` | yes |
 //! | tracked connections | `nf_conntrack_count` | at least |
 //! | neighbours, bridge entries, next hops, routes, interfaces | dumps of `rtnetlink(7)` | at least |
+//! | multicast addresses of interfaces | `/proc/net/dev_mcast` | at least |
 //!
-//! Only networks with a process in them are seen, and neither what waits in a tun device or for its rest as a fragment, nor locks
-//! of files: `/proc/locks` is read in quadratic time, while nobody on the host can lock a file.
+//! Only networks that a thread or a descriptor of the sandbox leads to are seen ([`networks`]), and neither what waits in a tun
+//! device or for a program of the packet filter's (NFQUEUE), nor what traffic control is made of, nor locks of files: `/proc/locks` is read in quadratic time, while nobody on the host can lock a file.
 
 mod namespace;
+mod networks;
 mod sockets;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// Processes and network namespaces of one sandbox that are looked at.
-const MOST_PROCESSES: usize = 4096;
-const MOST_NAMESPACES: usize = 64;
+use crate::error::{Context, RuntimeError};
+use crate::link::Inside;
+
 /// After so long no further one is looked at: a hostile sandbox must not hide another.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -54,24 +58,23 @@ impl Held {
 pub fn measure(processes: &[i32]) -> Held {
     let began = Instant::now();
     let mut held = Held::default();
-    let mut seen = Vec::new();
-    for &pid in processes.iter().take(MOST_PROCESSES) {
-        let Ok(name) = std::fs::read_link(format!("/proc/{pid}/ns/net")) else { continue };
-        if seen.contains(&name) {
-            continue;
-        }
-        if seen.len() == MOST_NAMESPACES || began.elapsed() > LONGEST {
+    for network in networks::of(processes) {
+        if began.elapsed() > 2 * LONGEST {
             break;
         }
-        seen.push(name);
-        let sent = sockets::add(pid, &mut held);
-        if let Err(error) = namespace::add(pid, sent, &mut held) {
-            // Most often its process has ended.
-            tracing::debug!(pid, %error, "a network was not measured");
-            held.add(SENT, sent);
+        if let Err(error) = add(&network, &mut held) {
+            tracing::debug!(%error, "a network was not measured");
         }
     }
     held
+}
+
+fn add(network: &File, held: &mut Held) -> Result<(), RuntimeError> {
+    let host = File::open("/proc/thread-self/ns/net").step("descriptor of the host's network")?;
+    let _inside = Inside::enter(network.as_fd(), host.as_fd())?;
+    let sent = sockets::add(held);
+    namespace::add(sent, held);
+    Ok(())
 }
 
 const SENT: &str = "packets that nobody has taken";

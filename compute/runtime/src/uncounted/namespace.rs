@@ -1,12 +1,8 @@
 //! What a network namespace holds beside its sockets' queues, asked for from within.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 
 use super::{Held, SENT};
-use crate::error::{Context, RuntimeError};
-use crate::link::Inside;
 use crate::netlink::{Socket, attribute};
 
 /// Entries of each table that are counted; of the cheapest kind they are enough to be noticed.
@@ -34,12 +30,9 @@ const TABLES: [(&str, u16, usize, i32, u64); 6] = [
 /// Bytes of a tracked connection with what is attached to it, at least.
 const TRACKED: u64 = 256;
 
-/// Adds what the network of that process holds, which may be any that root inside made. `sent` is what its sockets have sent and
+/// Adds what the network of this thread holds, which may be any that root inside made. `sent` is what its sockets have sent and
 /// nobody has taken: queues have those packets, and others whose sockets are closed.
-pub(super) fn add(pid: i32, sent: u64, held: &mut Held) -> Result<(), RuntimeError> {
-    let host = File::open("/proc/thread-self/ns/net").step("descriptor of the host's network")?;
-    let namespace = File::open(format!("/proc/{pid}/ns/net")).step("descriptor of a network")?;
-    let _inside = Inside::enter(namespace.as_fd(), host.as_fd())?;
+pub(super) fn add(sent: u64, held: &mut Held) {
     held.add(SENT, sent.max(queued()));
     held.add("rings of packet sockets", rings());
     let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap_or_default();
@@ -51,7 +44,6 @@ pub(super) fn add(pid: i32, sent: u64, held: &mut Held) -> Result<(), RuntimeErr
         dump(Socket::open(), question, &body, |_| count += 1);
         held.add(kind, count.saturating_mul(each));
     }
-    Ok(())
 }
 
 /// A socket is good for one dump, for that may be broken off. What a kernel does not have holds nothing.

@@ -1,17 +1,22 @@
-//! What waits in sockets, as the tables of `/proc/PID/net` tell.
+//! What waits in sockets, as the tables of `/proc/net` tell.
 
 use super::{Held, each_line};
 
 /// Bytes of each table that are read: some hundred thousand sockets.
 const MOST: u64 = 32 << 20;
 
-/// Adds what was received in the network of that process and not read; answers what was sent and not taken.
-pub(super) fn add(pid: i32, held: &mut Held) -> u64 {
+/// The tables of the network that this thread is in.
+const TABLES: &str = "/proc/thread-self/net";
+/// Bytes of a multicast address of an interface, at least.
+const MULTICAST: u64 = 96;
+
+/// Adds what was received in the network of this thread and not read, or not whole; answers what was sent and not taken.
+pub(super) fn add(held: &mut Held) -> u64 {
     let mut sent = 0u64;
     let mut table = |name: &str, kind, parse: fn(&str) -> Option<Queues>| {
         let mut unread = 0u64;
         // A kernel without this protocol has no such table.
-        let _ = each_line(&format!("/proc/{pid}/net/{name}"), MOST, |line| {
+        let _ = each_line(&format!("{TABLES}/{name}"), MOST, |line| {
             if let Some(queues) = parse(line) {
                 unread = unread.saturating_add(queues.unread);
                 sent = sent.saturating_add(queues.sent);
@@ -30,7 +35,20 @@ pub(super) fn add(pid: i32, held: &mut Held) -> u64 {
     for name in ["udp", "udp6", "udplite", "udplite6"] {
         table(name, None, internet);
     }
+    for name in ["sockstat", "sockstat6"] {
+        let _ = each_line(&format!("{TABLES}/{name}"), MOST, |line| {
+            held.add("fragments of packets", fragments(line).unwrap_or_default());
+        });
+    }
+    let mut addresses = 0u64;
+    let _ = each_line(&format!("{TABLES}/dev_mcast"), MOST, |_| addresses += 1);
+    held.add("multicast addresses", addresses.saturating_mul(MULTICAST));
     sent
+}
+
+/// `FRAG: inuse 0 memory 0`, or `FRAG6: …`; bytes.
+fn fragments(line: &str) -> Option<u64> {
+    line.strip_prefix("FRAG")?.rsplit_once("memory ")?.1.trim().parse().ok()
 }
 
 /// Bytes of one socket.
@@ -70,6 +88,13 @@ mod tests {
         let line =
             "  255: 00000000:00FF 00000000:0000 07 00000300:00034080 00:00000000 00000000     0        0 1 2 0000 0";
         assert_eq!(internet(line), Some(Queues { unread: 0x34080, sent: 0x300 }));
+    }
+
+    #[test]
+    fn fragments_are_read() {
+        assert_eq!(fragments("FRAG: inuse 2 memory 4096"), Some(4096));
+        assert_eq!(fragments("FRAG6: inuse 2 memory 8192"), Some(8192));
+        assert_eq!(fragments("UDP: inuse 2 mem 1"), None);
     }
 
     #[test]
