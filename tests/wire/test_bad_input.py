@@ -167,6 +167,10 @@ def test_bad_queries(api, query):
     check_api_error(api.get(f"/sandbox?{query}"), 400, query.split("=")[0])
 
 
+def test_an_unknown_query_is_refused_with_the_nearest_name(api):
+    check_api_error(api.get("/sandbox?limits=10"), 400, "limits", "did you mean limit?")
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -174,7 +178,7 @@ def test_bad_queries(api, query):
         "createdAtAfter=2026-01-02T03:04:05.000000",
         "createdAtAfter=2026-01-02T03:04:05Z",
         "states=started&states=stopped",
-        "unknown=field",
+        "verbose=true",
         "limit=200",
     ],
 )
