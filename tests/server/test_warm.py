@@ -51,7 +51,7 @@ def test_it_lives_as_any_other(warm):
     warm.kill()
     warm.start()
     assert warm.run(sandbox, "cat file") == "kept\n"
-    assert warm.client.post(f"/api/sandbox/{sandbox}/stop", params={"wait": True}).status_code == 200
+    assert warm.client.post(f"/api/sandbox/{sandbox}/stop").status_code == 200
     while warm.state(sandbox) != "stopped":
         pass
     assert warm.client.post(f"/api/sandbox/{sandbox}/start").status_code == 200
