@@ -96,6 +96,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_contract_has_and_we_lack_is_known_here() {
+        for operation in sebring_contract::lacking(sebring_contract::Contract::Api) {
+            let (method, path) = operation.split_once(' ').expect("METHOD /path");
+            let method = method.parse().expect("a method");
+            assert!(feature(&method, &format!("/api{}", path.replace("{}", "x"))).is_some(), "{operation}");
+        }
+    }
+
+    #[test]
     fn operations_of_the_contract_have_a_feature() {
         for (method, path, expected) in [
             (Method::GET, "/api/volumes", Some("volumes")),

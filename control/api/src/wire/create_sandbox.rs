@@ -33,7 +33,7 @@ pub struct CreateSandbox {
     pub cpu: Option<i64>,
     #[schema(value_type = Option<u32>)]
     pub gpu: Option<i64>,
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Option<Vec<String>>)]
     pub gpu_type: Option<GpuPreference>,
     pub spot: Option<bool>,
     /// GiB.
