@@ -13,6 +13,7 @@
 pub mod api_keys;
 mod error;
 mod instant;
+mod migrations;
 pub mod organizations;
 pub mod sandboxes;
 mod secret;
@@ -54,7 +55,7 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self, Error> {
         sqlx::any::install_default_drivers();
         let store = if url.starts_with("sqlite:") { Self::sqlite(url).await? } else { Self::postgres(url).await? };
-        sqlx::migrate!().run(&store.write).await?;
+        migrations::migrator().run(&store.write).await?;
         Ok(store)
     }
 
