@@ -77,3 +77,21 @@ stop_server() {
     rm -f "$dir/server.env"
     [ -n "$pid" ]
 }
+
+# build_and_bootstrap DIR MIRROR CA_BUNDLE: builds the program, and makes the default snapshot in DIR meanwhile, by a small
+# part of the program that is built before the rest. What goes wrong with the snapshot is told by the next bootstrap.
+build_and_bootstrap() {
+    local dir=$1 mirror=$2 ca_bundle=$3 bootstrap
+    # Both packages in both calls, so that what they share is built once.
+    local build=(as_owner cargo build --release --locked --package sebring --package sebring-images --bin)
+    (cd "$PROJECT" && "${build[@]}" sebring-bootstrap) || return
+    # Ends with this shell. Without a terminal it prints a line for each phase.
+    setpriv --pdeathsig KILL "$PROJECT/target/release/sebring-bootstrap" "$dir" "$mirror" "$ca_bundle" \
+        </dev/null > >(cat >&2) 2>&1 &
+    bootstrap=$!
+    if ! (cd "$PROJECT" && "${build[@]}" sebring); then
+        kill "$bootstrap" 2>/dev/null || true
+        return 1
+    fi
+    wait "$bootstrap" || true
+}
