@@ -109,3 +109,18 @@ host_ca_bundle() {
         printf '%s\n' "$system"
     fi
 }
+
+# Puts cargo-nextest and cargo-deny into PATH, from target/tools, where they are installed once.
+install_tools() {
+    local tools=$PROJECT/target/tools
+    if ! cmp -s "$PROJECT/dev/tools.txt" "$tools/installed.txt"; then
+        say "installing dev/tools.txt"
+        python3 -m venv --clear "$tools" &&
+            "$tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes \
+                --requirement "$PROJECT/dev/tools.txt" &&
+            cp "$PROJECT/dev/tools.txt" "$tools/installed.txt" || return
+    fi
+    # Not the whole folder: its python is for these alone.
+    mkdir -p "$tools/path" && ln -sf "$tools/bin/cargo-nextest" "$tools/bin/cargo-deny" "$tools/path/" || return
+    PATH=$tools/path:$PATH
+}
