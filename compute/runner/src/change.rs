@@ -11,7 +11,6 @@ use sebring_types::runner::{Egress, SandboxSpec};
 use sebring_types::{Resources, RunnerError, SandboxId};
 
 use crate::boot::{cgroup_name, limits, refine};
-use crate::departures;
 use crate::host::Host;
 use crate::runner::Inner;
 
@@ -127,9 +126,10 @@ impl Inner {
     /// apart. `namespace` is that one's, if there is something in it to clear. Needs a Tokio runtime.
     pub(crate) fn vacate(&self, slot: u16, namespace: Option<OwnedFd>) {
         let (interface, vacated) = (self.slots.interface(slot), self.slots.give_back(slot));
-        let (network, address) = (self.network.clone(), self.host.claim.subnet.address(slot));
+        let (departures, network) = (self.departures.clone(), self.network.clone());
+        let address = self.host.claim.subnet.address(slot);
         tokio::spawn(async move {
-            departures::see_off(namespace, &interface).await;
+            departures.see_off(namespace, &interface).await;
             // Only now nothing is on its way any more that would be noted anew.
             network.forget(address, vacated);
         });

@@ -25,6 +25,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use crate::adopt;
 use crate::boot::{cgroup_name, cgroup_slot, refine};
 use crate::change::{member, rule_of};
+use crate::departures::Departures;
 use crate::host::{Host, HostError};
 use crate::manifests::Manifests;
 use crate::places::Places;
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) spares: Spares,
     pub(crate) places: Places,
     pub(crate) warm: Warm,
+    pub(crate) departures: Arc<Departures>,
     /// Which running sandboxes reach each other.
     pub(crate) links: Arc<Links>,
     pub(crate) network: Network,
@@ -100,6 +102,7 @@ impl LocalRunner {
             spares: Spares::start(host.disks.clone(), host.config.prepared),
             places: Places::open(&host.config.layout).step("directories of deleted sandboxes")?,
             warm: Warm::default(),
+            departures: Departures::watch()?,
             links,
             network,
             since: Timestamp::now(),
@@ -180,8 +183,10 @@ impl Inner {
         if !self.host.config.layout.sandbox(id).exists() {
             return Ok(());
         }
-        record.phase = Phase::Destroying;
-        self.save(&record)?;
+        if record.phase != Phase::Destroying {
+            record.phase = Phase::Destroying;
+            self.save(&record)?;
+        }
         point(Point::DestroyRecorded);
         // A large disk takes its time; in its directory it takes that of its files.
         let files = self.clone();
@@ -238,7 +243,7 @@ impl Inner {
             return Ok(());
         }
         sandbox.set_live(None);
-        record.phase = Phase::Stopped;
+        record.phase = if live.is_condemned() { Phase::Destroying } else { Phase::Stopped };
         let cgroup = self.cgroup(sandbox.id, live);
         tokio::spawn(remove_cgroup(cgroup, sandbox.id));
         self.lift(self.host.claim.subnet.address(live.slot));

@@ -76,6 +76,8 @@ pub(crate) struct Live {
     network: SyncMutex<Option<OwnedFd>>,
     /// Somebody asked for its end.
     asked: AtomicBool,
+    /// Nothing of the sandbox is to be kept.
+    condemned: AtomicBool,
     /// Why it is not to go on.
     expelled: OnceLock<String>,
     exit: watch::Sender<Option<Ended>>,
@@ -109,6 +111,7 @@ impl Live {
             disk: SyncMutex::default(),
             network: SyncMutex::new(network),
             asked: AtomicBool::new(false),
+            condemned: AtomicBool::new(false),
             expelled: OnceLock::new(),
             exit: watch::Sender::new(None),
         })
@@ -152,6 +155,11 @@ impl Live {
         self.asked.load(Ordering::Acquire)
     }
 
+    /// Whether the sandbox is deleted once this has ended.
+    pub fn is_condemned(&self) -> bool {
+        self.condemned.load(Ordering::Acquire)
+    }
+
     /// Ends it because of what it does to others. The first reason counts.
     pub fn expel(&self, cgroup: &Cgroup, reason: String) -> Result<(), RunnerError> {
         let _ = self.expelled.set(reason);
@@ -191,6 +199,7 @@ impl Live {
 
     /// Ends all processes for good: what they wrote last need not reach the disk.
     pub async fn end(&self, cgroup: &Cgroup) -> Result<(), RunnerError> {
+        self.condemned.store(true, Ordering::Release);
         if let Some(disk) = &*self.disk.lock().unwrap_or_else(PoisonError::into_inner)
             && let Err(error) = disk.abandon()
         {

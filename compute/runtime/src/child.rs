@@ -312,14 +312,11 @@ unsafe fn mask_paths(plan: &mut Plan<'_>) {
             check!(plan, MaskPaths, bind(c"/proc", c"/dev/.nest/proc", 0));
             check!(plan, MaskPaths, bind(c"/dev/.empty", c"/dev/.nest", 0));
         }
-        for path in MASKED_FILES.into_iter().filter(|path| is_present(path)) {
-            check!(plan, MaskPaths, bind(c"/dev/null", path, 0));
+        for (cover, paths) in [(c"/dev/null", &MASKED_FILES[..]), (c"/dev/.empty", &MASKED_DIRECTORIES[..])] {
+            check!(plan, MaskPaths, mask(cover, paths));
         }
-        for path in MASKED_DIRECTORIES.into_iter().filter(|path| is_present(path)) {
-            check!(plan, MaskPaths, bind(c"/dev/.empty", path, 0));
-        }
-        for path in plan.rules.read_only.iter().filter(|path| is_present(path)) {
-            check!(plan, MaskPaths, bind(path, path, libc::MS_RDONLY));
+        for path in plan.rules.read_only {
+            check!(plan, MaskPaths, absent_is_fine(bind(path, path, libc::MS_RDONLY)));
         }
     }
 }
@@ -518,10 +515,24 @@ unsafe fn mount_point(name: &CStr) -> c_long {
     }
 }
 
-/// Whether this kernel has the path. When in doubt it has, so that what is to hide it fails.
-fn is_present(path: &CStr) -> bool {
+/// Hides those of the paths that this kernel has.
+unsafe fn mask(cover: &CStr, paths: &[&CStr]) -> c_int {
     // SAFETY: as for `usher`.
-    unsafe { libc::access(path.as_ptr(), libc::F_OK) == 0 || *libc::__errno_location() != libc::ENOENT }
+    unsafe {
+        // A cover that is missing must not pass for a path that is. It stands on a mount that nobody can change.
+        if libc::access(cover.as_ptr(), libc::F_OK) < 0 {
+            return -1;
+        }
+        let mut masks = paths.iter().map(|path| absent_is_fine(bind(cover, path, 0)));
+        masks.find(|&masked| masked < 0).unwrap_or(0)
+    }
+}
+
+/// The result of a call that could only miss what it was to change.
+fn absent_is_fine(result: c_int) -> c_int {
+    // SAFETY: errno is the waiting thread's.
+    let is_absent = result < 0 && unsafe { *libc::__errno_location() } == libc::ENOENT;
+    if is_absent { 0 } else { result }
 }
 
 /// Shows `source` at `target`, with the flags of the mount that it is in unless others are given.
@@ -599,8 +610,12 @@ mod tests {
 
     #[test]
     fn what_hides_is_there_or_the_start_fails() {
-        assert!(is_present(c"/proc/self") && !is_present(c"/proc/nothing-of-this-name"));
-        // SAFETY: neither path exists, so nothing is mounted.
-        assert_eq!(unsafe { bind(c"/nowhere/empty", c"/proc/self/environ", 0) }, -1);
+        // SAFETY: covers or paths don't exist, or paths are none, so nothing is mounted.
+        unsafe {
+            assert_eq!(mask(c"/nowhere/empty", &[c"/proc/self/environ"]), -1);
+            assert_eq!(mask(c"/nowhere/empty", &[c"/proc/nothing-of-this-name"]), -1);
+            assert_eq!(mask(c"/dev/null", &[c"/proc/nothing-of-this-name"]), 0);
+            assert_eq!(mask(c"/dev/null", &[c"/proc/nothing-of-this-name", c"/proc/self/environ/below-a-file"]), -1);
+        }
     }
 }

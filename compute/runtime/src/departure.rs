@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::error::{Context, RuntimeError};
 use crate::link::Inside;
@@ -19,11 +19,15 @@ const MOST: usize = 4096;
 /// Requests whose answers fit the buffer of a socket: some two hundred do.
 const AT_ONCE: usize = 128;
 
+/// The network namespace that this thread is in: the host's, to which those who look at others come back.
+pub fn host() -> Result<OwnedFd, RuntimeError> {
+    Ok(File::open("/proc/thread-self/ns/net").step("descriptor of the host's network")?.into())
+}
+
 /// How many sockets keep a network namespace, those included that were closed and wait for the end of what they have sent.
 /// Takes no lock of the kernel's.
-pub fn sockets(namespace: BorrowedFd<'_>) -> Result<u64, RuntimeError> {
-    let host = File::open("/proc/thread-self/ns/net").step("descriptor of the host's network")?;
-    let _inside = Inside::enter(namespace, host.as_fd())?;
+pub fn sockets(namespace: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<u64, RuntimeError> {
+    let _inside = Inside::enter(namespace, host)?;
     let text = std::fs::read_to_string("/proc/thread-self/net/sockstat").step("number of sockets")?;
     let used = text.lines().find_map(|line| line.strip_prefix("sockets: used ")?.trim().parse().ok());
     used.ok_or(io::ErrorKind::InvalidData.into())
@@ -31,10 +35,9 @@ pub fn sockets(namespace: BorrowedFd<'_>) -> Result<u64, RuntimeError> {
 }
 
 /// Makes the network namespace of an ended sandbox drop what would keep it. Blocks for milliseconds.
-pub fn clear(namespace: BorrowedFd<'_>) -> Result<(), RuntimeError> {
-    let host = File::open("/proc/thread-self/ns/net").step("descriptor of the host's network")?;
+pub fn clear(namespace: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<(), RuntimeError> {
     let (routes, sockets) = {
-        let _inside = Inside::enter(namespace, host.as_fd())?;
+        let _inside = Inside::enter(namespace, host)?;
         (Socket::open(), Socket::open_diagnosis())
     };
     // Sockets stay in the namespace they were opened in.

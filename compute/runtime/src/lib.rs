@@ -37,6 +37,7 @@ mod netlink;
 pub mod pressure;
 pub mod process;
 pub mod profile;
+pub mod removals;
 pub mod seccomp;
 pub mod tree;
 pub mod uncounted;

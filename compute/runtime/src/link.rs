@@ -58,10 +58,13 @@ impl Linker {
     /// Gives an empty network namespace its interface, address and routes.
     pub fn connect(&self, namespace: BorrowedFd<'_>, address: &Address) -> Result<(), RuntimeError> {
         let inside = Inside::enter(namespace, self.host_namespace.as_fd())?;
-        // Of all interfaces, also those to come, before one arrives: so none ever gets a link-local address.
-        sysctl("ipv6/conf/all/disable_ipv6", "1");
+        // Of interfaces to come, before one arrives: so none ever gets a link-local address. Writing to those that are there
+        // spins while anybody else in the kernel changes a network (`addrconf_disable_ipv6` in net/ipv6/addrconf.c).
+        sysctl("ipv6/conf/default/disable_ipv6", "1");
         // Servers that listen on `localhost` try `::1` first.
-        sysctl("ipv6/conf/lo/disable_ipv6", "0");
+        if std::fs::read("/proc/sys/net/ipv6/conf/lo/disable_ipv6").is_ok_and(|disabled| disabled.starts_with(b"1")) {
+            sysctl("ipv6/conf/lo/disable_ipv6", "0");
+        }
         // Any user of the sandbox may serve on port 80 and send a ping.
         sysctl("ipv4/ip_unprivileged_port_start", "0");
         // In ids of the host, as all that this thread writes.
