@@ -23,7 +23,9 @@ as_user tsc --version
 as_user typescript-language-server --version
 
 printf 'const answer: number = 42;\nconsole.log("ts-node", answer);\n' >/tmp/check.ts
-as_user ts-node -T -O '{"module":"CommonJS"}' /tmp/check.ts
+offline() { as_user env HOME=/home/daytona npm_config_cache=/tmp/npm npm_config_registry=http://127.0.0.1:9 "$@"; }
+offline npx ts-node -T -O '{"module":"CommonJS"}' /tmp/check.ts
+offline npx tsc --version
 as_user python3 -c 'import seaborn'
 printf 'int main(void) { return 42; }\n' >/tmp/check.c
 as_user gcc -o /tmp/check /tmp/check.c

@@ -15,6 +15,21 @@ update-notifier=false
 fund=false
 NPMRC
 
+# npx looks for programs there, too, and would ask the registry for what npm.txt has installed: as `npm link` does, show
+# it each of them. SDKs up to 0.161 run TypeScript by `npx ts-node`.
+for program in /usr/local/bin/*; do
+    path=$(readlink "$program") || continue
+    package=${path#../lib/node_modules/} package=${package%%/*}
+    case $path in
+        ../lib/node_modules/npm/*) ;;
+        ../lib/node_modules/*)
+            runuser -u daytona -- mkdir -p /home/daytona/.local/lib/node_modules
+            runuser -u daytona -- ln -sfn "/usr/local/lib/node_modules/$package" "/home/daytona/.local/lib/node_modules/$package"
+            runuser -u daytona -- ln -sf "$path" "/home/daytona/.local/bin/${program##*/}"
+            ;;
+    esac
+done
+
 # From the Python Package Index, for Debian does not have it.
 pip install --quiet --root-user-action ignore --no-compile --no-cache-dir uv
 # What people type.
