@@ -55,6 +55,10 @@ def elsewhere():
     libc.unshare(0x40000000)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     unread_packets()
+def long_queues():
+    "Places for packets, of which none comes: 150 MiB."
+    pair = "ip link add v0 txqueuelen 6000000 type veth peer name v1; ip link set v0 up"
+    subprocess.run(f"set -e; {pair}; tc qdisc add dev v0 root pfifo_fast", shell=True, check=True)
 def within_the_limit():
     kept.append(bytearray(700 << 20))
     for place in range(0, 700 << 20, 4096): kept[0][place] = 1
@@ -97,6 +101,7 @@ def wait_until_said(server, sandbox):
         ("unread_datagrams", "unread datagrams of raw sockets"),
         ("unread_notices", "unread netlink messages"),
         ("waiting_packets", "packets that nobody has taken"),
+        ("long_queues", "interfaces"),
         ("waiting_packets_of_closed_sockets", "packets that nobody has taken"),
     ],
 )

@@ -11,11 +11,13 @@
 //! | fragments that wait for the rest | `/proc/net/sockstat` | yes |
 //! | rings of packet sockets | `sock_diag(7)` | yes |
 //! | tracked connections | `nf_conntrack_count` | at least |
-//! | neighbours, bridge entries, next hops, routes, interfaces | dumps of `rtnetlink(7)` | at least |
+//! | neighbours, bridge entries, next hops, routes, traffic control but its filters | dumps of `rtnetlink(7)` | at least |
+//! | interfaces with their queues | the same | at most |
+//! | packets that wait for a program of the packet filter's (NFQUEUE) | `/proc/net` | at most |
 //! | multicast addresses of interfaces | `/proc/net/dev_mcast` | at least |
 //!
-//! Only networks that a thread or a descriptor of the sandbox leads to are seen ([`networks`]), and neither what waits in a tun
-//! device or for a program of the packet filter's (NFQUEUE), nor what traffic control is made of, nor locks of files: `/proc/locks` is read in quadratic time, while nobody on the host can lock a file.
+//! Only networks that a thread or a descriptor of the sandbox leads to are seen ([`networks`]), and neither the filters of
+//! traffic control nor locks of files: `/proc/locks` is read in quadratic time, while nobody on the host can lock a file.
 
 mod namespace;
 mod networks;
@@ -76,6 +78,10 @@ fn add(network: &File, held: &mut Held) -> Result<(), RuntimeError> {
     namespace::add(sent, held);
     Ok(())
 }
+
+/// Held by tests that count or make networks of this process, which may share it.
+#[cfg(test)]
+static MAKES_NETWORKS: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 const SENT: &str = "packets that nobody has taken";
 

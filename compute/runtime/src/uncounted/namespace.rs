@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::{Held, SENT};
-use crate::netlink::{Socket, attribute};
+use super::{Held, SENT, each_line};
+use crate::netlink::{IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, Socket, attribute};
 
 /// Entries of each table that are counted; of the cheapest kind they are enough to be noticed.
 const MOST: usize = 1 << 19;
@@ -11,6 +11,10 @@ const MOST: usize = 1 << 19;
 // linux/rtnetlink.h, linux/gen_stats.h
 const TCA_STATS2: u16 = 7;
 const TCA_STATS_QUEUE: u16 = 3;
+/// Bytes of a `tcmsg`, and of an `ifinfomsg`.
+const TCMSG: usize = 20;
+const IFINFOMSG: usize = 16;
+const IFLA_TXQLEN: u16 = 13;
 const RTM_GETNEXTHOP: u16 = 106;
 // linux/packet_diag.h
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -19,21 +23,39 @@ const PACKET_DIAG_RINGS: [u16; 2] = [2, 3];
 
 /// Tables whose entries cost memory: the question, the bytes of its fixed part, the family asked for, and what one entry takes at
 /// least (sizes of Linux 6.1 to 6.18).
-const TABLES: [(&str, u16, usize, i32, u64); 6] = [
+const TABLES: [(&str, u16, usize, i32, u64); 5] = [
     ("neighbours", libc::RTM_GETNEIGH, 12, libc::AF_UNSPEC, 448),
     ("bridge entries", libc::RTM_GETNEIGH, 12, libc::AF_BRIDGE, 128),
     ("next hops", RTM_GETNEXTHOP, 8, libc::AF_UNSPEC, 320),
     ("routes", libc::RTM_GETROUTE, 12, libc::AF_UNSPEC, 192),
     ("routing rules", libc::RTM_GETRULE, 12, libc::AF_UNSPEC, 192),
-    ("interfaces", libc::RTM_GETLINK, 16, libc::AF_UNSPEC, 4096),
 ];
+/// Bytes of an interface, of one of its queues with a discipline, and of a place in the ring of such a queue, of which there are
+/// up to four: three of `pfifo_fast`, one of a tun device.
+const INTERFACE: u64 = 4096;
+const QUEUE: u64 = 1024;
+const RING_PLACE: u64 = 4 * 8;
+/// Bytes of a queueing discipline, or of a class in one, at least.
+const DISCIPLINE: u64 = 512;
+/// Interfaces whose classes are counted.
+const MOST_CLASSFUL: usize = 256;
+/// Bytes that a packet may have which waits for a program: as large as the loopback interface carries them.
+const LARGEST_PACKET: u64 = 64 * 1024;
+/// Bytes of the list of queues that are read; there can be 65,536 of a line each.
+const LONGEST_LIST: u64 = 8 << 20;
 /// Bytes of a tracked connection with what is attached to it, at least.
 const TRACKED: u64 = 256;
 
 /// Adds what the network of this thread holds, which may be any that root inside made. `sent` is what its sockets have sent and
 /// nobody has taken: queues have those packets, and others whose sockets are closed.
 pub(super) fn add(sent: u64, held: &mut Held) {
-    held.add(SENT, sent.max(queued()));
+    let (queued, disciplines) = disciplines();
+    held.add(SENT, sent.max(queued));
+    let (interfaces, bytes) = interfaces();
+    held.add("interfaces", bytes);
+    let classes = interfaces.iter().take(MOST_CLASSFUL).map(|&index| classes(index)).fold(0, u64::saturating_add);
+    held.add("traffic control", disciplines.saturating_add(classes).saturating_mul(DISCIPLINE));
+    held.add("packets that wait for a program", waiting());
     held.add("rings of packet sockets", rings());
     let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap_or_default();
     held.add("tracked connections", tracked.trim().parse::<u64>().unwrap_or_default().saturating_mul(TRACKED));
@@ -53,14 +75,58 @@ fn dump(socket: io::Result<Socket>, question: u16, body: &[u8], each: impl FnMut
     }
 }
 
-/// Bytes of packets in queueing disciplines.
-fn queued() -> u64 {
-    let mut bytes = 0u64;
-    // tcmsg
-    dump(Socket::open(), libc::RTM_GETQDISC, &[0; 20], |discipline| {
+/// Bytes of packets in queueing disciplines, and how many of these there are.
+fn disciplines() -> (u64, u64) {
+    let (mut bytes, mut count) = (0u64, 0);
+    dump(Socket::open(), libc::RTM_GETQDISC, &[0; TCMSG], |discipline| {
         bytes = bytes.saturating_add(backlog(discipline).unwrap_or_default().into());
+        count += 1;
     });
-    bytes
+    (bytes, count)
+}
+
+/// How many classes the queueing disciplines of an interface have.
+fn classes(interface: i32) -> u64 {
+    let mut request = [0; TCMSG];
+    request[4..8].copy_from_slice(&interface.to_ne_bytes());
+    let mut count = 0;
+    dump(Socket::open(), libc::RTM_GETTCLASS, &request, |_| count += 1);
+    count
+}
+
+/// The indices of all interfaces, and their bytes.
+fn interfaces() -> (Vec<i32>, u64) {
+    let (mut indices, mut bytes) = (Vec::new(), 0u64);
+    dump(Socket::open(), libc::RTM_GETLINK, &[0; IFINFOMSG], |interface| {
+        indices.extend(number(interface, 1).map(u32::cast_signed));
+        bytes = bytes.saturating_add(interface_size(interface));
+    });
+    (indices, bytes)
+}
+
+/// Of an `ifinfomsg` with its attributes.
+fn interface_size(interface: &[u8]) -> u64 {
+    let attributes = interface.get(IFINFOMSG..).unwrap_or_default();
+    let value = |kind| attribute(attributes, kind).and_then(|value| number(value, 0)).map_or(0, u64::from);
+    let [queues, receiving, places] = [IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES, IFLA_TXQLEN].map(value);
+    let each = places.saturating_mul(RING_PLACE).saturating_add(QUEUE);
+    INTERFACE.saturating_add(queues.saturating_mul(each)).saturating_add(receiving.saturating_mul(QUEUE))
+}
+
+/// Bytes of packets that the packet filter has handed to programs which have not decided.
+fn waiting() -> u64 {
+    let mut packets = 0u64;
+    let each = |line: &str| packets = packets.saturating_add(queue_length(line).unwrap_or_default());
+    // A kernel without the feature has no such file.
+    if let Err(error) = each_line("/proc/thread-self/net/netfilter/nfnetlink_queue", LONGEST_LIST, each) {
+        tracing::debug!(%error, "no queues of the packet filter");
+    }
+    packets.saturating_mul(LARGEST_PACKET)
+}
+
+/// `nfnetlink_queue` has a line for each queue: its number, who reads it, how many wait, and more.
+fn queue_length(line: &str) -> Option<u64> {
+    line.split_ascii_whitespace().nth(2)?.parse().ok()
 }
 
 fn rings() -> u64 {
@@ -95,6 +161,7 @@ fn number(bytes: &[u8], place: usize) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MAKES_NETWORKS;
     use super::*;
 
     #[test]
@@ -103,5 +170,44 @@ mod tests {
         assert_eq!(ring_size(&[255; 8]), Some(u64::from(u32::MAX) * u64::from(u32::MAX)));
         assert_eq!(backlog(&[0; 19]), None);
         assert_eq!(backlog(&[255; 64]), None);
+        assert_eq!(interface_size(&[0; 3]), INTERFACE);
+        let mut huge = [0; 16 + 3 * 8];
+        for (place, kind) in [IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES, IFLA_TXQLEN].into_iter().enumerate() {
+            let at = IFINFOMSG + 8 * place;
+            huge[at..at + 2].copy_from_slice(&8u16.to_ne_bytes());
+            huge[at + 2..at + 4].copy_from_slice(&kind.to_ne_bytes());
+            huge[at + 4..at + 8].fill(255);
+        }
+        assert_eq!(interface_size(&huge), u64::MAX);
+    }
+
+    #[test]
+    fn lengths_of_queues_of_the_packet_filter() {
+        assert_eq!(queue_length("    0  11843  1024 2 65531     0     0        7  1"), Some(1024));
+        assert_eq!(queue_length("0 1"), None);
+    }
+
+    /// Needs root.
+    #[test]
+    fn long_queues_and_classes_are_counted() {
+        let shell = |script: &str| std::process::Command::new("sh").args(["-ec", script]).status().expect("a shell");
+        let _alone = MAKES_NETWORKS.lock();
+        std::thread::spawn(move || {
+            // SAFETY: the network of this thread and of its children alone.
+            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.expect("a network");
+            let (_, before) = interfaces();
+            assert!(shell("ip link add v0 txqueuelen 1000000 numtxqueues 2 type veth peer name v1").success());
+            let (indices, after) = interfaces();
+            assert!(after - before > 2 * 1_000_000 * RING_PLACE, "{before} {after}");
+            // SAFETY: the name is a C string.
+            let index = unsafe { libc::if_nametoindex(c"v0".as_ptr()) }.cast_signed();
+            assert!(indices.contains(&index));
+            let class = "for n in 1 2 3; do tc class add dev v0 parent 1: classid 1:$n htb rate 1mbit; done";
+            assert!(shell(&format!("tc qdisc add dev v0 root handle 1: htb; {class}")).success());
+            assert_eq!(classes(index), 3);
+            assert!(disciplines().1 >= 1);
+        })
+        .join()
+        .expect("counted");
     }
 }

@@ -119,11 +119,13 @@ mod tests {
 
     use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+    use super::super::MAKES_NETWORKS;
     use super::*;
 
     /// Needs root.
     #[test]
     fn networks_of_threads_and_of_sockets_are_found() {
+        let _alone = MAKES_NETWORKS.lock();
         let pid = std::process::id().cast_signed();
         let before = of(&[pid]).len();
         let (told, tell) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
