@@ -20,6 +20,7 @@ TAKE_NOTHING = {
     "GET /process/pty",
     "GET /process/session",
     "GET /process/session/entrypoint/logs",
+    "GET /project-dir",
     "GET /system/metrics",
     "GET /user-home-dir",
     "GET /version",

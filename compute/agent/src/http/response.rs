@@ -32,7 +32,7 @@ pub fn failure(failure: &Failure, place: Place<'_>) -> Response {
 }
 
 /// 200 with bytes that are mostly text.
-pub fn plain(text: Vec<u8>) -> Response {
+pub fn plain(text: impl Into<Body>) -> Response {
     let mut response = with_status(StatusCode::OK, text.into());
     response.headers_mut().insert(CONTENT_TYPE, PLAIN);
     response

@@ -136,7 +136,8 @@ async fn route(agent: Arc<Agent>, request: Request) -> Result<Response, Failure>
         ["computeruse", ref rest @ ..] => Err(desktop::unavailable(rest.first().copied())),
 
         ["user-home-dir"] if get => response::json(&system::home_dir(&agent)),
-        ["work-dir"] if get => response::json(&system::work_dir(&agent)),
+        // The latter up to 0.25.
+        ["work-dir" | "project-dir"] if get => response::json(&system::work_dir(&agent)),
         ["version"] if get => response::json(&system::version()),
         ["init"] if post => response::json(&system::initialize()),
         ["env"] if post => {

@@ -129,6 +129,7 @@ fn others() -> Vec<Operation> {
         Operation::new("*", "/computeruse/*").gives::<Envelope<'_>>(503),
         get("/user-home-dir").gives::<system::Directory>(200),
         get("/work-dir").gives::<system::Directory>(200),
+        get("/project-dir").gives::<system::Directory>(200),
         get("/version").gives::<system::Version>(200),
         post("/init").gives::<system::Message>(200),
         post("/env").takes::<environment::Change>().gives::<system::Message>(200),

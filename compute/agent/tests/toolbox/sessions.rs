@@ -284,6 +284,14 @@ fn old_clients_take_output_apart_themselves() {
         let answer = agent.send("POST", "/process/session/s/exec", &headers, body.as_bytes());
         assert!(answer.json()["output"].as_str().is_some_and(|text| text.contains("\x01\x01\x01out\n")));
     }
+    // The oldest ones know one text only, and follow it by a plain request.
+    let headers = "X-Daytona-SDK-Version: 0.26.0\r\n";
+    assert_eq!(agent.send("GET", &path, headers, b"").body, b"out\nerr\n");
+    let answer = agent.send("POST", "/process/session/s/exec", headers, body.as_bytes()).json();
+    assert!(answer["output"].as_str().is_some_and(|text| !text.contains('\x01')), "{answer}");
+    let id = run_async(&agent, "echo out; sleep 0.2; echo err >&2", json!({}));
+    let followed = agent.send("GET", &format!("/process/session/s/command/{id}/logs?follow=true"), headers, b"");
+    assert_eq!((followed.status, followed.body), (200, b"out\nerr\n".to_vec()));
     for headers in ["", "X-Daytona-SDK-Version: 0.167.0\r\n", "X-Daytona-SDK-Version: odd\r\n"] {
         assert_eq!(agent.send("GET", &path, headers, b"").json()["output"], "out\nerr\n");
     }

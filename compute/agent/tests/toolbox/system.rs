@@ -9,7 +9,9 @@ use crate::agent::Agent;
 #[test]
 fn directories_and_version() {
     let agent = Agent::new();
-    assert_eq!(agent.get("/work-dir").json(), json!({"dir": agent.work()}));
+    for name in ["/work-dir", "/project-dir"] {
+        assert_eq!(agent.get(name).json(), json!({"dir": agent.work()}), "{name}");
+    }
     assert!(agent.get("/user-home-dir").json()["dir"].as_str().is_some_and(|dir| dir.starts_with('/')));
     assert!(agent.get("/version").json()["version"].is_string());
     assert_eq!(agent.post("/init", &json!({"token": "x"})).status, 200);

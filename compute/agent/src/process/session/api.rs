@@ -16,8 +16,20 @@ use crate::process;
 use crate::process::log::Texts;
 
 const SDK_VERSION: &str = "x-daytona-sdk-version";
-/// The first version of the SDKs that reads logs as JSON.
+/// The first version of the SDKs that takes logs apart itself.
+const FRAMED_LOGS: (u32, u32) = (0, 27);
+/// The first one that reads them as JSON.
 const JSON_LOGS: (u32, u32) = (0, 167);
+
+/// How a client reads logs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Both streams as one text, which is followed by a plain answer without an end.
+    Text,
+    /// Pieces that are marked with their streams.
+    Framed,
+    Json,
+}
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CreateSessionRequest))]
@@ -120,7 +132,7 @@ pub async fn delete(agent: &Agent, id: &str) -> Result<Response, Failure> {
 
 pub async fn execute(agent: &Agent, id: &str, request: Request) -> Result<Response, Failure> {
     let session = agent.sessions.get(id)?;
-    let framed = wants_frames(&request);
+    let form = Form::of(&request);
     let Execute { command, run_async, r#async, suppress_input_echo } = request.json().await?;
     if command.trim().is_empty() || command.contains('\0') {
         return Err(Failure::bad_request("command is required: give a command line without zero bytes"));
@@ -139,7 +151,7 @@ pub async fn execute(agent: &Agent, id: &str, request: Request) -> Result<Respon
     }
     let exit_code = command.ended().await;
     let mut texts = command.log.texts();
-    if framed {
+    if form == Form::Framed {
         texts.output = String::from_utf8_lossy(&command.log.framed()).into_owned();
     }
     response::json(&Executed { cmd_id: command.id.clone(), texts, exit_code })
@@ -177,21 +189,32 @@ pub async fn entrypoint_logs(agent: &Agent, request: Request) -> Result<Response
 }
 
 fn show(command: Arc<Command>, request: Request) -> Result<Response, Failure> {
+    let form = Form::of(&request);
     if request.query.flag("follow")? {
-        return websocket::upgrade(request, |socket| follow::follow(socket, command));
+        return match form {
+            Form::Text => Ok(follow::as_text(command)),
+            Form::Framed | Form::Json => websocket::upgrade(request, |socket| follow::follow(socket, command)),
+        };
     }
-    if wants_frames(&request) {
-        return Ok(response::plain(command.log.framed()));
+    match form {
+        Form::Text => Ok(response::plain(command.log.texts().output.into_bytes())),
+        Form::Framed => Ok(response::plain(command.log.framed())),
+        Form::Json => response::json(&command.log.texts()),
     }
-    response::json(&command.log.texts())
 }
 
-/// Whether the client is an SDK that takes logs apart itself, as those before [`JSON_LOGS`] do.
-fn wants_frames(request: &Request) -> bool {
-    let version = request.parts.headers.get(SDK_VERSION).and_then(|version| version.to_str().ok());
-    let numbers = version.and_then(|version| {
-        let mut numbers = version.trim_start_matches('v').split('.').map(|number| number.parse::<u32>().ok());
-        Some((numbers.next()??, numbers.next()??))
-    });
-    numbers.is_some_and(|numbers| numbers < JSON_LOGS)
+impl Form {
+    /// Who is no SDK of a version that is known reads JSON.
+    fn of(request: &Request) -> Self {
+        let version = request.parts.headers.get(SDK_VERSION).and_then(|version| version.to_str().ok());
+        let numbers = version.and_then(|version| {
+            let mut numbers = version.trim_start_matches('v').split('.').map(|number| number.parse::<u32>().ok());
+            Some((numbers.next()??, numbers.next()??))
+        });
+        match numbers {
+            Some(numbers) if numbers < FRAMED_LOGS => Self::Text,
+            Some(numbers) if numbers < JSON_LOGS => Self::Framed,
+            _ => Self::Json,
+        }
+    }
 }

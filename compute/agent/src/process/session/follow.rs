@@ -5,7 +5,11 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use super::command::Command;
+use crate::http::body::Body;
+use crate::http::response::{self, Response};
 use crate::http::websocket::{WebSocket, close_code};
 use crate::process::log::{Piece, Stream, framed, gap_text};
 
@@ -32,4 +36,29 @@ pub async fn follow(mut socket: WebSocket, command: Arc<Command>) {
         }
         place.advance();
     }
+}
+
+/// The same without a WebSocket and without marks, for clients that know neither.
+pub fn as_text(command: Arc<Command>) -> Response {
+    let (sender, pieces) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut changes = command.log.changes();
+        let mut place = command.log.place(0);
+        loop {
+            let text = match command.log.read(&mut place.position) {
+                Piece::Output(_, bytes) => bytes,
+                Piece::Gap(bytes) => gap_text(bytes).into_bytes(),
+                Piece::End => return,
+                Piece::Wait => tokio::select! {
+                    _ = changes.changed() => continue,
+                    () = sender.closed() => return,
+                },
+            };
+            if sender.send(Ok(text.into())).await.is_err() {
+                return;
+            }
+            place.advance();
+        }
+    });
+    response::plain(Body::Stream(pieces))
 }
