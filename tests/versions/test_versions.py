@@ -17,6 +17,7 @@ GIT_SERVER = HERE.parent / "python/git_server.py"
 # The first that works, the last of each half year since then, those on both sides of what changed in between (routes
 # in 0.113, logs in 0.27 and 0.167), and the newest.
 PYTHON = (
+    ("0.21.0", "daytona-sdk==0.21.0"),
     ("0.21.5", "daytona-sdk==0.21.5"),
     ("0.25.6", "daytona-sdk==0.25.6"),
     ("0.112.3", "daytona-sdk==0.112.3"),
@@ -50,6 +51,7 @@ def lists(words):
 # These tell of a failed download by the bytes of its answer.
 BYTES = {"errors": '{"type":"Buffer"'}
 EXPECTED = {
+    "daytona-sdk==0.21.0": lists("validation error for Sandbox"),
     "daytona-sdk==0.21.5": lists("validation error for Sandbox"),
     "daytona-sdk==0.25.6": lists("validation error for Sandbox"),
     "daytona-sdk==0.112.3": BY_PREVIEW,
