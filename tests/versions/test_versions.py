@@ -77,8 +77,12 @@ def printed(beginning):
     return next(part for part in said.split("\n\n") if part.startswith(beginning)) + "\n"
 
 
-def walk(command, cwd=None):
-    return json.loads(run(command, cwd).strip().splitlines()[-1])
+@pytest.fixture
+def walk(api, unique):
+    """`walk(command, cwd)` is what a walk reports; what it leaves is deleted."""
+    yield lambda command, cwd=None: json.loads(run([*command, GIT_SERVER, unique], cwd).strip().splitlines()[-1])
+    for left in api.get("/sandbox", params={"labels": json.dumps({"walk": unique})}).json()["items"]:
+        api.delete(f"/sandbox/{left['id']}")
 
 
 def check(sdk, report):
@@ -99,9 +103,9 @@ def python_of(name, requirement):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("version", "requirement"), PYTHON, ids=[version for version, _ in PYTHON])
-def test_python(version, requirement, tell):
+def test_python(version, requirement, walk, tell):
     python = python_of(version.split()[0], requirement)
-    report = walk([python, HERE / "walk.py", GIT_SERVER])
+    report = walk([python, HERE / "walk.py"])
     tell("Python", version, report)
     check(requirement, report)
 
@@ -114,7 +118,7 @@ def test_what_is_printed_works_when_it_is_copied():
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("version", "package"), NPM, ids=[f"{package}@{version}" for version, package in NPM])
-def test_npm(version, package, tell):
+def test_npm(version, package, walk, tell):
     folder = KEPT / f"npm-{version}"
     if not (folder / "installed").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,6 +128,6 @@ def test_npm(version, package, tell):
         (folder / "installed").touch()
     # Packages are looked for beside the program.
     (folder / "walk.mjs").write_bytes((HERE / "walk.mjs").read_bytes())
-    report = walk(["node", "walk.mjs", package, GIT_SERVER], folder)
+    report = walk(["node", "walk.mjs", package], folder)
     tell("npm", version, report)
     check(f"{package}@{version}", report)

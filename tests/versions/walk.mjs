@@ -1,16 +1,16 @@
 // The main methods of the TypeScript SDK that is installed beside this file's copy: one line of JSON that says of each
-// "ok", "absent" or what it failed with. Its arguments are the SDK's package and the git server of the tests.
+// "ok", "absent" or what it failed with. Its arguments are the SDK's package, the git server of the tests, and the label
+// of what is made here.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 
-const [, , sdk, gitServer] = process.argv
+const [, , sdk, gitServer, name] = process.argv
 const { Daytona } = await import(sdk)
 const { version } = JSON.parse(readFileSync(`node_modules/${sdk}/package.json`, 'utf8'))
 // Before, both streams of a session's command were one text.
 const apart = Number(version.split('.')[1]) >= 27
 
 const client = new Daytona()
-const name = `versions-${Math.random().toString(16).slice(2, 10)}`
 let sandbox
 
 class Absent extends Error {}

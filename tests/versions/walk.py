@@ -7,7 +7,6 @@ import asyncio
 import inspect
 import json
 import os
-import secrets
 import sys
 import traceback
 
@@ -26,8 +25,8 @@ else:
     client, later = Client(), AsyncClient
 
 Params = getattr(sdk, "CreateSandboxFromSnapshotParams", None) or sdk.CreateSandboxParams
-GIT_SERVER = sys.argv[1]
-NAME = f"versions-{secrets.token_hex(4)}"
+# A file, and the label of what is made here.
+GIT_SERVER, NAME = sys.argv[1:]
 
 sandbox = None
 STEPS = []
