@@ -89,3 +89,13 @@ fn purge(data_dir: &Path) -> anyhow::Result<()> {
     }
     sebring_runner::purge(data_dir).with_context(|| format!("{} could not be purged", data_dir.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -10,6 +10,7 @@ use sebring_runner::{NetworkConfig, SSH_PORT, Subnet};
 const DNS: u16 = 53;
 
 #[derive(Debug, Args)]
+#[group(id = "network")]
 pub struct Options {
     /// Give sandboxes addresses of this private network, /8 to /26. Kept until another is given, which is possible while no
     /// sandbox runs. A /16 of 10.200.0.0 to 10.215.255.255 when never given.

@@ -11,6 +11,7 @@ use crate::serve::AGENT;
 
 /// What to do with the runner of this machine.
 #[derive(Debug, Args)]
+#[group(id = "runner")]
 pub struct Options {
     #[command(subcommand)]
     action: Action,

@@ -29,6 +29,7 @@ const SHORTEST_KEY: usize = 16;
 
 /// How to serve.
 #[derive(Debug, Args)]
+#[group(id = "serve")]
 pub struct Options {
     #[command(flatten)]
     data: DataDir,

@@ -10,6 +10,7 @@ use crate::DataDir;
 
 /// What to do with snapshots.
 #[derive(Debug, Args)]
+#[group(id = "snapshot")]
 pub struct Options {
     #[command(subcommand)]
     action: Action,
