@@ -211,3 +211,105 @@ class TestProxy:
         before = last()
         box.get("/version", headers={"X-Daytona-Skip-Last-Activity-Update": "true"})
         assert last() == before
+
+
+BODIES = {
+    "POST /process/execute": ({"command": "true"}, "env", "envs"),
+    "POST /process/code-run": ({"code": "1", "language": "python"}, "args", "argv"),
+    "POST /process/session": ({"sessionId": "unknown-field"}, "session_id", "sessionId"),
+    "POST /process/session/{process}/exec": ({"command": "true"}, "asynch", "async"),
+    "POST /process/session/{process}/command/{command}/input": ({"data": ""}, "dat", "data"),
+    "POST /process/pty": ({"id": "unknown-field"}, "columns", "cols"),
+    "POST /process/pty/{process}/resize": ({"cols": 80, "rows": 24}, "row", "rows"),
+    "POST /process/interpreter/context": ({}, "lang", "language"),
+    "POST /env": ({}, "unsett", "unset"),
+    "POST /files/replace": ({"files": [], "pattern": "a", "newValue": "b"}, "new_value", "newValue"),
+    "POST /files/bulk-download": ({"paths": ["/etc/hostname"]}, "path", "paths"),
+    "POST /git/clone": ({"url": "file:///none", "path": "none"}, "commitId", "commit_id"),
+    "POST /git/init": ({"path": "none"}, "initialBranch", "initial_branch"),
+    "POST /git/add": ({"path": "none", "files": []}, "file", "files"),
+    "POST /git/commit": ({"path": "none", "message": "a", "author": "a", "email": "a"}, "allowEmpty", "allow_empty"),
+    "POST /git/push": ({"path": "none"}, "user", "username"),
+    "POST /git/pull": ({"path": "none"}, "pasword", "password"),
+    "POST /git/branches": ({"path": "none", "name": "a"}, "names", "name"),
+    "DELETE /git/branches": ({"path": "none", "name": "a"}, "names", "name"),
+    "POST /git/checkout": ({"path": "none", "branch": "a"}, "branches", "branch"),
+    "POST /git/reset": ({"path": "none"}, "targets", "target"),
+    "POST /git/restore": ({"path": "none", "files": []}, "workTree", "worktree"),
+    "POST /git/remotes": ({"path": "none", "name": "a", "url": "b"}, "overwrit", "overwrite"),
+    "POST /git/config": ({"key": "a.b", "value": "c"}, "scop", "scope"),
+    "POST /git/config/user": ({"name": "a", "email": "b"}, "mail", "email"),
+    "POST /git/credentials": ({"username": "a", "password": "b"}, "hostname", "host"),
+    "POST /lsp/start": ({"languageId": "python", "pathToProject": "/"}, "language_id", "languageId"),
+    "POST /lsp/stop": ({"languageId": "python", "pathToProject": "/"}, "language_id", "languageId"),
+    "POST /lsp/did-open": ({"languageId": "python", "pathToProject": "/", "uri": "a"}, "url", "uri"),
+    "POST /lsp/did-close": ({"languageId": "python", "pathToProject": "/", "uri": "a"}, "url", "uri"),
+    "POST /lsp/completions": (
+        {"languageId": "python", "pathToProject": "/", "uri": "a", "position": {"line": 0, "character": 0}},
+        "contexts",
+        "context",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def running(shared, api_key):
+    """A session with a command that reads, and a terminal, for what is asked of those that there are."""
+    headers = {"Authorization": f"Bearer {api_key}"}
+    url = f"{shared['toolboxProxyUrl']}/{shared['id']}/process"
+    with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as processes:
+        assert processes.post("/session", json={"sessionId": "fields"}).status_code == 201
+        assert processes.post("/pty", json={"id": "fields"}).status_code == 201
+        command = processes.post("/session/fields/exec", json={"command": "cat", "runAsync": True}).json()["cmdId"]
+    return {"process": "fields", "command": command}
+
+
+@pytest.mark.parametrize("operation", BODIES)
+def test_unknown_fields_are_refused_with_the_nearest_name(box, running, operation):
+    """What nobody reads would be missed later: `env` for `envs` runs a command without its variables."""
+    method, path = operation.split(" ")
+    body, unknown, meant = BODIES[operation]
+    response = box.request(method, path.format(**running), json=body | {unknown: None})
+    check_toolbox_error(response, 400, "INVALID_REQUEST_BODY")
+    assert f'unknown field "{unknown}": did you mean {meant}?' in response.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "operation,unknown,meant",
+    [
+        ("GET /files?path=/", "dept", "depth"),
+        ("DELETE /files?path=/none", "recursiv", "recursive"),
+        ("GET /files/info?path=/", "paths", "path"),
+        ("POST /files/folder?path=none", "mod", "mode"),
+        ("POST /files/move?source=/none&destination=/none", "src", None),
+        ("POST /files/permissions?path=/none", "own", "owner"),
+        ("GET /files/find?path=/&pattern=a", "patern", "pattern"),
+        ("GET /files/search?path=/&pattern=a", "patern", "pattern"),
+        ("GET /files/download?path=/etc/hostname", "pth", "path"),
+        ("POST /files/upload?path=none", "mode", None),
+        ("GET /files/watch?path=/", "recursiv", "recursive"),
+        ("GET /git/status?path=/", "pth", "path"),
+        ("GET /git/config?key=a.b", "scop", "scope"),
+        ("GET /process/session/none/command/none/logs", "folow", "follow"),
+        ("POST /process/execute", "timeout", None),
+        ("GET /lsp/workspacesymbols?languageId=a&pathToProject=b", "quer", "query"),
+        ("GET /work-dir", "path", None),
+    ],
+)
+def test_unknown_parameters_are_refused_with_the_nearest_name(box, operation, unknown, meant):
+    method, path = operation.split(" ")
+    response = box.request(method, f"{path}{'&' if '?' in path else '?'}{unknown}=true")
+    check_toolbox_error(response, 400, "BAD_REQUEST")
+    said = f'unknown query parameter "{unknown}"'
+    assert said + (f": did you mean {meant}?" if meant else "") in response.json()["message"]
+
+
+def test_fields_that_any_sdk_sends_are_understood(box, unique):
+    """`runAsync` and `async` are the same; `suppressInputEcho` and `lazyStart` came later."""
+    assert box.post("/process/session", json={"sessionId": unique}).status_code == 201
+    for fields in ({"runAsync": True}, {"async": True}, {"runAsync": True, "async": True, "suppressInputEcho": True}):
+        answer = box.post(f"/process/session/{unique}/exec", json={"command": "true"} | fields)
+        assert answer.status_code == 202, answer.text
+    execute = {"command": "echo $A", "cwd": "/", "envs": {"A": "b"}, "timeout": 10}
+    assert box.post("/process/execute", json=execute).json()["result"] == "b\n"
+    assert box.get("/files/info", params={"path": "/", "DAYTONA_SANDBOX_AUTH_KEY": "x"}).status_code == 200

@@ -9,6 +9,7 @@ pub mod denial;
 pub mod domain;
 pub mod id;
 pub mod isolation;
+pub mod nearest;
 pub mod runner;
 pub mod sandbox;
 pub mod snapshot;

@@ -26,6 +26,7 @@ use crate::http::response::{self, Response};
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = FilesDownloadRequest))]
+#[serde(deny_unknown_fields)]
 pub struct BulkDownload {
     paths: Vec<String>,
 }

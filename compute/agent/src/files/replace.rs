@@ -18,7 +18,7 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = ReplaceRequest))]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Replace {
     files: Vec<String>,
     pattern: String,

@@ -9,6 +9,7 @@ use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitCheckoutRequest))]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     path: String,
     /// A branch, a tag or a commit.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::command::Git;
 use super::destination::Destination;
-use super::login::{Login, LoginFields};
+use super::login::{self, Login};
 use super::names;
 use super::running::{Outcome, Running};
 use super::url;
@@ -16,6 +16,7 @@ use crate::http::request::blocking;
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitCloneRequest))]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     url: String,
     path: String,
@@ -27,8 +28,8 @@ pub struct Request {
     depth: Option<i64>,
     /// Only for this call: it is not kept in the configuration.
     insecure_skip_tls: Option<bool>,
-    #[serde(flatten)]
-    login: LoginFields,
+    username: Option<String>,
+    password: Option<String>,
 }
 
 /// Clones into a directory that is new or empty. A clone that fails, or whose caller hangs up, leaves nothing. A
@@ -41,7 +42,7 @@ pub async fn clone(agent: &Agent, request: Request) -> Result<(), Failure> {
     if request.path.is_empty() {
         return Err(Failure::bad_request("path is required: name the directory to clone into"));
     }
-    let login = request.login.login()?.or(login_of_url);
+    let login = login::given(request.username, request.password)?.or(login_of_url);
     let path = agent.resolve(&request.path);
     let mut attempt = Attempt {
         agent,

@@ -8,6 +8,7 @@ use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitCommitRequest))]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     path: String,
     message: String,

@@ -10,6 +10,7 @@ const SCOPES: [&str; 3] = ["global", "local", "system"];
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitSetConfigRequest))]
+#[serde(deny_unknown_fields)]
 pub struct SetRequest {
     key: String,
     value: String,
@@ -19,6 +20,7 @@ pub struct SetRequest {
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitConfigureUserRequest))]
+#[serde(deny_unknown_fields)]
 pub struct UserRequest {
     name: String,
     email: String,

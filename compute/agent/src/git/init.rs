@@ -11,6 +11,7 @@ use crate::http::request::blocking;
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitInitRequest))]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     path: String,
     bare: Option<bool>,

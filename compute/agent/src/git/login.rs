@@ -6,20 +6,10 @@
 //! redirect to another one does not get it, and resets the list of helpers before ours: those of the sandbox's
 //! configuration neither come first nor are told to keep it.
 
-use serde::Deserialize;
-
 use crate::http::error::Failure;
 
 /// The descriptor that [`super::command::Git::secret`] gives to git, as a file of any process below.
 pub const SECRET: &str = "/proc/self/fd/3";
-
-/// As it comes in a request's body.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitLogin))]
-pub struct LoginFields {
-    username: Option<String>,
-    password: Option<String>,
-}
 
 /// At least one of both.
 pub struct Login {
@@ -27,14 +17,12 @@ pub struct Login {
     password: Option<String>,
 }
 
-impl LoginFields {
-    /// None when both are absent or empty.
-    pub fn login(self) -> Result<Option<Login>, Failure> {
-        let [username, password] = [self.username, self.password].map(|value| value.filter(|value| !value.is_empty()));
-        check("username", username.as_deref().unwrap_or_default())?;
-        check("password", password.as_deref().unwrap_or_default())?;
-        Ok((username.is_some() || password.is_some()).then_some(Login { username, password }))
-    }
+/// The login of a request's fields; none when both are absent or empty.
+pub fn given(username: Option<String>, password: Option<String>) -> Result<Option<Login>, Failure> {
+    let [username, password] = [username, password].map(|value| value.filter(|value| !value.is_empty()));
+    check("username", username.as_deref().unwrap_or_default())?;
+    check("password", password.as_deref().unwrap_or_default())?;
+    Ok((username.is_some() || password.is_some()).then_some(Login { username, password }))
 }
 
 /// Fields of the protocol of credential helpers end with their line.

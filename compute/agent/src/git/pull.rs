@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::login::LoginFields;
+use super::login;
 use super::names;
 use super::repository::Repository;
 use crate::agent::Agent;
@@ -10,14 +10,15 @@ use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitPullRequest))]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     path: String,
     /// The upstream's remote when absent, else `origin`.
     remote: Option<String>,
     /// The upstream when absent, else the branch of the current one's name.
     branch: Option<String>,
-    #[serde(flatten)]
-    login: LoginFields,
+    username: Option<String>,
+    password: Option<String>,
 }
 
 /// Fetches a branch and brings the current one forward to it. Branches that have diverged are merged or rebased only
@@ -25,7 +26,7 @@ pub struct Request {
 pub async fn pull(agent: &Agent, request: Request) -> Result<(), Failure> {
     let remote = names::remote(request.remote.as_deref())?;
     let branch = names::optional("branch", request.branch.as_deref())?;
-    let login = request.login.login()?;
+    let login = login::given(request.username, request.password)?;
     let repository = Repository::open(agent, &request.path).await?;
     let upstream = upstream(&repository).await?;
     let remote = remote.or(upstream.as_ref().map(|upstream| upstream.remote.as_str())).unwrap_or("origin");

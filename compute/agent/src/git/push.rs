@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::login::LoginFields;
+use super::login;
 use super::names;
 use super::repository::Repository;
 use crate::agent::Agent;
@@ -10,6 +10,7 @@ use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitPushRequest))]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     path: String,
     /// `origin` when absent.
@@ -17,15 +18,15 @@ pub struct Request {
     /// The current one when absent.
     branch: Option<String>,
     set_upstream: Option<bool>,
-    #[serde(flatten)]
-    login: LoginFields,
+    username: Option<String>,
+    password: Option<String>,
 }
 
 /// Pushes one branch to the branch of the same name.
 pub async fn push(agent: &Agent, request: Request) -> Result<(), Failure> {
     let remote = names::remote(request.remote.as_deref())?.unwrap_or("origin");
     let branch = names::optional("branch", request.branch.as_deref())?;
-    let login = request.login.login()?;
+    let login = login::given(request.username, request.password)?;
     let repository = Repository::open(agent, &request.path).await?;
     let branch = repository.branch_or_current(branch).await?;
     let url = repository.remote_url(remote, true, login.as_ref()).await?;

@@ -12,6 +12,7 @@ use crate::http::error::{Failure, Kind};
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitAddRemoteRequest))]
+#[serde(deny_unknown_fields)]
 pub struct AddRequest {
     path: String,
     name: String,

@@ -11,6 +11,7 @@ const MODES: [&str; 5] = ["soft", "mixed", "hard", "merge", "keep"];
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = GitResetRequest))]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     path: String,
     /// One of [`MODES`]; mixed when absent.

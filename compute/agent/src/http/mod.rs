@@ -3,6 +3,7 @@
 pub mod body;
 pub mod connections;
 pub mod error;
+pub mod queries;
 pub mod query;
 pub mod request;
 pub mod response;

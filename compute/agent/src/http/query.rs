@@ -18,6 +18,11 @@ impl Query {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// What the parameters are called.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// A value that the call cannot do without.
     pub fn required(&self, name: &str) -> Result<&str, Failure> {
         self.get(name)

@@ -7,6 +7,7 @@ use http::header::EXPECT;
 use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use sebring_types::nearest::{self, Meant};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,6 +24,19 @@ const LARGEST_JSON: usize = 64 * 1024 * 1024;
 const PIECES: usize = 4;
 /// Of a body: what handling it took goes back to the kernel at its end.
 const LARGE: usize = 4 * 1024 * 1024;
+
+/// Names that users know from elsewhere, where this API has another.
+const OTHERWISE: &[Meant] = &[("workdir", "cwd"), ("workingDir", "cwd"), ("working_dir", "cwd"), ("cmd", "command")];
+
+/// What is wrong with a body, in a caller's words.
+pub fn explain(error: &serde_json::Error) -> String {
+    nearest::explain(&error.to_string(), OTHERWISE)
+}
+
+/// A parameter of the query that the route does not know.
+pub fn explain_parameter(name: &str, known: &[&str]) -> String {
+    format!("unknown query parameter {}", nearest::guess(name, known.iter().copied(), &[]))
+}
 
 #[derive(Debug)]
 pub struct Request {
@@ -77,7 +91,7 @@ impl Request {
         if !text.trim_ascii_start().starts_with(b"{") {
             return Err(invalid(&"send a JSON object"));
         }
-        serde_json::from_slice(text).map_err(|error| invalid(&error))
+        serde_json::from_slice(text).map_err(|error| invalid(&explain(&error)))
     }
 
     /// Hands the body to `consume` on a blocking thread, as it arrives. Whatever that thread decides, the body is

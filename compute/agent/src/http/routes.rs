@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 use sebring_types::agent::{PREPARE_PATH, RESERVED_PATH, RESUMED_PATH};
 
 use super::error::{Failure, Place};
+use super::queries;
 use super::request::Request;
 use super::response::{self, Response};
 use crate::agent::Agent;
@@ -44,6 +45,7 @@ async fn route(agent: Arc<Agent>, request: Request) -> Result<Response, Failure>
     let ok = |()| done();
     let created = |()| response::empty(StatusCode::CREATED);
     let deleted = |()| response::empty(StatusCode::NO_CONTENT);
+    queries::check(&request.parts.method, &segments, &request.query)?;
     match segments[..] {
         [RESERVED_PATH, ..] => match path.as_str() {
             PREPARE_PATH if post => Ok(checkpoint::prepare(&agent, &request)),
@@ -131,7 +133,9 @@ async fn route(agent: Arc<Agent>, request: Request) -> Result<Response, Failure>
         ["lsp", "did-close"] if post => lsp::close(&agent, request.json().await?).await.map(ok),
         ["lsp", "completions"] if post => response::json(&lsp::completions(&agent, request.json().await?).await?),
         ["lsp", "document-symbols"] if get => response::json(&lsp::document_symbols(&agent, &request.query).await?),
-        ["lsp", "workspacesymbols"] if get => response::json(&lsp::workspace_symbols(&agent, &request.query).await?),
+        ["lsp", "workspacesymbols" | "workspace-symbols"] if get => {
+            response::json(&lsp::workspace_symbols(&agent, &request.query).await?)
+        }
 
         ["computeruse", ref rest @ ..] => Err(desktop::unavailable(rest.first().copied())),
 

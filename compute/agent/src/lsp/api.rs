@@ -15,7 +15,7 @@ use crate::http::query::Query;
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = LspServerRequest))]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServerRequest {
     language_id: String,
     path_to_project: String,
@@ -23,7 +23,7 @@ pub struct ServerRequest {
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = LspDocumentRequest))]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DocumentRequest {
     language_id: String,
     path_to_project: String,
@@ -32,7 +32,7 @@ pub struct DocumentRequest {
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = LspCompletionParams))]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CompletionRequest {
     language_id: String,
     path_to_project: String,
@@ -44,7 +44,7 @@ pub struct CompletionRequest {
 /// LSP 3.17, `CompletionContext`.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CompletionContext))]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Trigger {
     trigger_kind: u32,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,8 +13,12 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use crate::http::queries;
+
 /// Where the document lies, from this crate's directory.
 const DOCUMENT: &str = "../../docs/toolbox-openapi.json";
+/// Parameters of a signed URL, which the proxy takes off.
+const SIGNATURE: [&str; 2] = ["expires", "signature"];
 /// Set, the document is written instead of compared.
 const WRITE: &str = "SEBRING_WRITE_DOCUMENTS";
 
@@ -152,6 +156,19 @@ fn document() -> Value {
 fn every_route_is_described() {
     let described = table::operations().into_iter().map(|operation| format!("{} {}", operation.method, operation.path));
     assert_eq!(described.collect::<std::collections::BTreeSet<_>>(), routes::operations());
+}
+
+#[test]
+fn every_query_is_known_to_its_route() {
+    for operation in table::operations() {
+        let method = operation.method.parse().expect("a method");
+        let segments: Vec<&str> = operation.path.trim_matches('/').split('/').collect();
+        let Some(known) = queries::known(&method, &segments) else { continue };
+        let mut described: Vec<_> = operation.queries.iter().filter_map(|query| query["name"].as_str()).collect();
+        let mut known: Vec<_> = known.iter().copied().filter(|name| !SIGNATURE.contains(name)).collect();
+        (described.sort_unstable(), known.sort_unstable());
+        assert_eq!(described, known, "{} {}", operation.method, operation.path);
+    }
 }
 
 #[test]

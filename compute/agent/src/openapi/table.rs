@@ -120,6 +120,8 @@ fn language_servers() -> Vec<Operation> {
         post("/lsp/completions").takes::<lsp::CompletionRequest>().gives::<completions::CompletionList>(200),
         get("/lsp/document-symbols").needs(&project).needs(&["uri"]).gives_list::<symbols::Symbol>(),
         get("/lsp/workspacesymbols").needs(&project).knows(&["query"]).gives_list::<symbols::Symbol>(),
+        // As clients up to 0.112 call it.
+        get("/lsp/workspace-symbols").needs(&project).knows(&["query"]).gives_list::<symbols::Symbol>(),
     ]
 }
 

@@ -23,6 +23,7 @@ use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = ExecuteRequest))]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     command: String,
     cwd: Option<String>,

@@ -2,10 +2,11 @@
 
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
+use sebring_types::nearest::explain;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::nearest::explain;
+use super::OTHERWISE;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -30,7 +31,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
         let field = error.path().to_string();
         let cause = error.inner();
-        let why = explain(&cause.to_string());
+        let why = explain(&cause.to_string(), OTHERWISE);
         ApiError::bad_request(match cause.classify() {
             Category::Data if field != "." => format!("the body is wrong at {field}: {why}"),
             Category::Data => format!("the body is wrong: {why}"),

@@ -2,9 +2,10 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use sebring_types::nearest::explain;
 use serde::de::DeserializeOwned;
 
-use super::nearest::explain;
+use super::OTHERWISE;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -25,7 +26,7 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
         let parameter = error.path().to_string();
         ApiError::bad_request(format!(
             "the query is wrong at {parameter}: {}",
-            explain(&error.into_inner().to_string())
+            explain(&error.into_inner().to_string(), OTHERWISE)
         ))
     })
 }

@@ -14,6 +14,7 @@ use crate::http::response::{self, Response};
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CodeRunRequest))]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     code: String,
     language: String,

@@ -17,7 +17,7 @@ const LANGUAGE: &str = "python";
 
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CreateContextRequest))]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Create {
     cwd: Option<String>,
     language: Option<String>,

@@ -14,6 +14,7 @@ use super::context::{Context, Turn};
 use super::worker::{Error, Event, Worker};
 use crate::agent::Agent;
 use crate::guest::memory::Kills;
+use crate::http::request::explain;
 use crate::http::websocket::{Incoming, WebSocket, close_code};
 use crate::process::environment::{self, Variables};
 use crate::process::log::Stream;
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Wanted {
     code: String,
     /// None for the default context.
@@ -58,7 +59,7 @@ pub async fn converse(mut socket: WebSocket, agent: Arc<Agent>) {
 fn accept(agent: &Agent, message: Incoming) -> Result<(Wanted, Arc<Context>, Duration), Farewell> {
     let policy = |reason: String| (close_code::POLICY, reason);
     let wanted: Wanted = serde_json::from_slice(&message.into_bytes())
-        .map_err(|error| (close_code::PROTOCOL_ERROR, format!("invalid request: {error}")))?;
+        .map_err(|error| (close_code::PROTOCOL_ERROR, format!("invalid request: {}", explain(&error))))?;
     if wanted.code.trim().is_empty() {
         return Err(policy("code is required: give Python code to run".to_owned()));
     }

@@ -24,7 +24,7 @@ const LARGEST_SIDE: i64 = 1000;
 
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = PtyCreateRequest))]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Create {
     id: String,
     cols: Option<i64>,
@@ -36,6 +36,7 @@ pub struct Create {
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = PtyResizeRequest))]
+#[serde(deny_unknown_fields)]
 pub struct Resize {
     cols: i64,
     rows: i64,

@@ -33,14 +33,14 @@ enum Form {
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = CreateSessionRequest))]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Create {
     session_id: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = SessionExecuteRequest))]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Execute {
     command: String,
     run_async: Option<bool>,
@@ -50,6 +50,7 @@ pub struct Execute {
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema), schema(as = SessionSendInputRequest))]
+#[serde(deny_unknown_fields)]
 pub struct Input {
     data: String,
 }
