@@ -1,8 +1,11 @@
 """Create, find, change, stop, start and delete sandboxes, as the SDK's users do."""
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from daytona import DaytonaConflictError, DaytonaNotFoundError, SandboxState
@@ -233,3 +236,11 @@ def test_many_at_once(daytona):
             assert sorted(results) == sorted(sandbox.id for sandbox in sandboxes)
         finally:
             list(pool.map(lambda s: s.delete(), sandboxes))
+
+
+def test_deleting_as_the_last_act_is_quiet():
+    """What tells of the end must not reach a program that is ending itself: its threads would complain."""
+    for _ in range(10):
+        program = [sys.executable, Path(__file__).with_name("last_act.py")]
+        ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

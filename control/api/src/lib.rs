@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod audience;
 mod config;
 mod error;
 mod extract;
@@ -17,6 +18,7 @@ mod routes;
 mod socket;
 mod trace;
 mod unavailable;
+mod unread;
 mod validate;
 pub mod wire;
 

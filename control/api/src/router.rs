@@ -15,10 +15,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::audience::Audience;
 use crate::routes::{
     api_keys, configuration, intervals, paginated_sandboxes, runners, sandboxes, signing_key, snapshots, toolbox,
 };
-use crate::{Config, error, socket, trace};
+use crate::{Config, error, socket, trace, unread};
 
 fn all() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -53,10 +54,12 @@ fn all() -> OpenApiRouter<App> {
 
 /// The routes under `/api`: REST, `/api/openapi.json`, and Socket.IO at `/api/socket.io`.
 pub fn router(config: Config, lifecycle: Lifecycle, authenticator: Authenticator, events: Events) -> Router {
-    let app = App { lifecycle, authenticator, config: Arc::new(config) };
+    let app = App { lifecycle, authenticator, audience: Audience::new(), config: Arc::new(config) };
     let (routes, mut document) = all().split_for_parts();
     describe(&mut document, &app.config.version);
+    let readers = unread::readers(&document);
     let api = routes
+        .route_layer(middleware::from_fn_with_state(readers, unread::refuse))
         .route("/snapshots/{first}/{*rest}", get(snapshots::get_with_slash))
         .route("/openapi.json", get(|| async move { Json(document) }))
         .fallback(error::not_found)

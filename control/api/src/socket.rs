@@ -19,6 +19,7 @@ use socketioxide::layer::SocketIoLayer;
 use socketioxide::{SocketIo, TransportType};
 
 use crate::app::App;
+use crate::audience::Audience;
 use crate::public_url::PublicUrl;
 use crate::wire::Sandbox;
 
@@ -39,8 +40,8 @@ pub(crate) fn layer(app: App, events: Events) -> SocketIoLayer {
         .connect_timeout(HELLO)
         .max_payload(LONGEST_PACKET)
         .build_layer();
-    let rooms = Rooms::default();
-    let (admitted, joined) = (rooms.clone(), rooms.clone());
+    let audience = app.audience.clone();
+    let (admitted, joined) = (audience.rooms.clone(), audience.rooms.clone());
     // Again, for the room may have been closed as empty between admission and connection.
     let connected = async move |socket: SocketRef| {
         if let Some(room) = socket.extensions.get::<Room>() {
@@ -49,7 +50,7 @@ pub(crate) fn layer(app: App, events: Events) -> SocketIoLayer {
     };
     let admit = async move |socket: SocketRef, Data(hello): Data<Hello>| admit(&app, &admitted, &socket, hello).await;
     io.ns("/", connected.with(admit));
-    tokio::spawn(forward(io, rooms, events));
+    tokio::spawn(forward(io, audience, events));
     layer
 }
 
@@ -94,7 +95,7 @@ fn named_organization(query: Option<&str>) -> Option<String> {
 
 /// Clients of one organization that came to one address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Room {
+pub(crate) struct Room {
     organization: OrganizationId,
     url: PublicUrl,
 }
@@ -107,7 +108,7 @@ impl Room {
 
 /// The rooms that somebody is, or was lately, in.
 #[derive(Debug, Clone, Default)]
-struct Rooms {
+pub(crate) struct Rooms {
     open: Arc<Mutex<HashMap<OrganizationId, BTreeSet<Room>>>>,
 }
 
@@ -117,7 +118,7 @@ impl Rooms {
         open.entry(room.organization).or_default().insert(room);
     }
 
-    fn of(&self, organization: OrganizationId) -> Vec<Room> {
+    pub fn of(&self, organization: OrganizationId) -> Vec<Room> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.get(&organization).into_iter().flatten().cloned().collect()
     }
@@ -134,14 +135,15 @@ impl Rooms {
 }
 
 /// Passes every event on to those it concerns.
-async fn forward(io: SocketIo, rooms: Rooms, events: Events) {
+async fn forward(io: SocketIo, audience: Audience, events: Events) {
     let mut events = events.subscribe();
     loop {
         match events.recv().await {
             Ok(event) => {
-                for room in rooms.of(event.organization()) {
-                    emit(&io, &rooms, &room, &event).await;
+                for room in audience.rooms.of(event.organization()) {
+                    emit(&io, &audience.rooms, &room, &event).await;
                 }
+                audience.told(&event).await;
             }
             // The SDKs look for themselves from time to time.
             Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "Socket.IO clients missed events"),

@@ -47,7 +47,17 @@ pub(crate) fn new_sandbox(body: CreateSandbox, organization: OrganizationId, lim
     let labels = body.labels.unwrap_or_default();
     self::labels(&labels)?;
     let snapshot = reference("snapshot", body.snapshot)?;
-    let size_class = snapshot.as_deref().and_then(size_class);
+    let size_class = match reference("class", body.class)? {
+        Some(_) if snapshot.is_some() => None,
+        Some(class) => {
+            let known = size_class(&format!("daytona-{class}"), limits);
+            Some(
+                known
+                    .ok_or_else(|| ApiError::bad_request(format!("class is {class:?}: give small, medium or large")))?,
+            )
+        }
+        None => snapshot.as_deref().and_then(|snapshot| size_class(snapshot, limits)),
+    };
     let snapshot = snapshot.filter(|_| size_class.is_none());
     let sized = body.cpu.or(body.memory).or(body.disk).is_some();
     if sized && (snapshot.is_some() || size_class.is_some()) {
@@ -68,10 +78,9 @@ pub(crate) fn new_sandbox(body: CreateSandbox, organization: OrganizationId, lim
             allow_list: allow_list(body.network_allow_list.as_deref().unwrap_or_default())?,
             domains: domains(body.domain_allow_list.as_deref().unwrap_or_default())?,
         },
-        cpu: size("cpu", "virtual CPUs", body.cpu, limits.cpu)?.or(size_class.map(|class| class.cpu.min(limits.cpu))),
-        memory: size("memory", "GiB", body.memory, limits.memory)?
-            .or(size_class.map(|class| class.memory.min(limits.memory))),
-        disk: size("disk", "GiB", body.disk, limits.disk)?.or(size_class.map(|class| class.disk.min(limits.disk))),
+        cpu: size("cpu", "virtual CPUs", body.cpu, limits.cpu)?.or(size_class.map(|class| class.cpu)),
+        memory: size("memory", "GiB", body.memory, limits.memory)?.or(size_class.map(|class| class.memory)),
+        disk: size("disk", "GiB", body.disk, limits.disk)?.or(size_class.map(|class| class.disk)),
         auto_stop_interval: minutes("autoStopInterval", body.auto_stop_interval)?.unwrap_or(AUTO_STOP),
         auto_archive_interval: minutes("autoArchiveInterval", body.auto_archive_interval)?.unwrap_or(AUTO_ARCHIVE),
         auto_delete_interval: auto_delete(body.auto_delete_interval)?,
@@ -81,13 +90,15 @@ pub(crate) fn new_sandbox(body: CreateSandbox, organization: OrganizationId, lim
 }
 
 /// The default snapshot in a size that Daytona has a name for; on a smaller host it is as large as the host.
-fn size_class(snapshot: &str) -> Option<Resources> {
-    match snapshot {
-        "daytona-small" => Some(Resources { cpu: 1, memory: 1, disk: 3 }),
-        "daytona-medium" => Some(Resources { cpu: 2, memory: 4, disk: 8 }),
-        "daytona-large" => Some(Resources { cpu: 4, memory: 8, disk: 10 }),
-        _ => None,
-    }
+pub(crate) fn size_class(snapshot: &str, limits: Resources) -> Option<Resources> {
+    let (cpu, memory, disk) = match snapshot {
+        "daytona-small" => (1, 1, 3),
+        "daytona-medium" => (2, 4, 8),
+        "daytona-large" => (4, 8, 10),
+        _ => return None,
+    };
+    let class = Resources { cpu: limits.cpu.min(cpu), memory: limits.memory.min(memory), disk: limits.disk.min(disk) };
+    Some(class)
 }
 
 /// Letters, digits, `.`, `_` and `-`, the first a letter or digit.
@@ -344,6 +355,9 @@ mod tests {
             assert_eq!((new.cpu, new.memory, new.disk), (Some(sizes.0), Some(sizes.1), Some(sizes.2)), "{name}");
         }
         assert!(check(json!({"snapshot": "daytona-small", "cpu": 1})).is_err());
+        assert_eq!(check(json!({"class": "medium"})).expect("known").memory, Some(4));
+        assert_eq!(check(json!({"class": "small", "snapshot": "x"})).expect("the snapshot's").memory, None);
+        assert!(check(json!({"class": "tiny"})).is_err());
     }
 
     #[test]

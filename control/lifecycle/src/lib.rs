@@ -42,6 +42,7 @@ mod activity;
 mod config;
 mod create;
 mod deadline;
+mod departed;
 mod destroy;
 mod error;
 mod lifecycle;

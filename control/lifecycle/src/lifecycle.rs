@@ -12,6 +12,7 @@ use sebring_types::{OrganizationId, Resources, Runner, SandboxId, SandboxState};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::departed::Departed;
 use crate::live::Table;
 use crate::snapshots::Uses;
 use crate::timers::Timers;
@@ -32,6 +33,7 @@ pub(crate) struct Parts {
     pub table: Table,
     pub timers: Timers,
     pub uses: Uses,
+    pub departed: Departed,
     /// Operations that are under way.
     pub operations: TaskTracker,
     /// Ends the tasks that only wait.
@@ -44,6 +46,11 @@ impl Lifecycle {
         let found = self.parts.store.sandboxes().find(organization, id_or_name).await?;
         let sandbox = found.ok_or_else(|| Error::NotFound(id_or_name.to_owned()))?;
         Ok(self.with_activity(sandbox))
+    }
+
+    /// A sandbox of the organization's that is gone for some seconds at most.
+    pub fn departed(&self, organization: OrganizationId, id: SandboxId) -> Option<Sandbox> {
+        self.parts.departed.find(organization, id)
     }
 
     /// One page of the organization's sandboxes.
@@ -194,6 +201,7 @@ impl Lifecycle {
         gone.state = SandboxState::Destroyed;
         gone.desired_state = sebring_types::DesiredState::Destroyed;
         let kind = EventKind::StateUpdated { old: sandbox.state, new: SandboxState::Destroyed };
+        self.parts.departed.note(gone.clone());
         self.publish(&gone, kind);
         Ok(())
     }

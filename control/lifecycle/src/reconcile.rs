@@ -25,6 +25,7 @@ use sebring_types::{DesiredState, Runner, SandboxId, SandboxState};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::departed::Departed;
 use crate::lifecycle::Parts;
 use crate::live::Table;
 use crate::snapshots::Uses;
@@ -51,8 +52,8 @@ impl Lifecycle {
                 });
             });
             let (operations, ending) = (TaskTracker::new(), CancellationToken::new());
-            let (table, uses) = (Table::default(), Uses::default());
-            Parts { store, runner, events, config, table, timers, uses, operations, ending }
+            let (table, uses, departed) = (Table::default(), Uses::default(), Departed::default());
+            Parts { store, runner, events, config, table, timers, uses, departed, operations, ending }
         });
         let lifecycle = Self { parts };
         lifecycle.sync_snapshots().await?;

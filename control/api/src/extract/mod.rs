@@ -2,10 +2,12 @@
 
 mod body;
 mod caller;
+mod client;
 mod parameters;
 
 pub(crate) use body::Body;
 pub(crate) use caller::Caller;
+pub(crate) use client::Client;
 pub(crate) use parameters::Parameters;
 use sebring_types::nearest::Meant;
 

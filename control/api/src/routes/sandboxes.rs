@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use sebring_auth::Permission;
 use sebring_lifecycle::Error;
 use sebring_store::sandboxes::{Filter, PageRequest, Range, Setting, Sort};
@@ -15,7 +16,7 @@ use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::extract::{Body, Caller, Parameters};
+use crate::extract::{Body, Caller, Client, Parameters};
 use crate::validate;
 use crate::wire::{
     CreateSandbox, ListSandboxesQuery, ListSandboxesResponse, NetworkLog, Order, ResizeSandbox, Sandbox, SandboxLabels,
@@ -39,7 +40,7 @@ pub(crate) async fn create(State(app): State<App>, caller: Caller, Body(body): B
     Ok(Json(Sandbox::new(sandbox, &caller.url)))
 }
 
-/// A page of sandboxes.
+/// A page of sandboxes; for clients that know no pages, all of them.
 #[utoipa::path(
     get, path = "/sandbox", tag = "sandbox", operation_id = "listSandboxes",
     params(ListSandboxesQuery), responses((status = 200, body = ListSandboxesResponse)),
@@ -47,33 +48,88 @@ pub(crate) async fn create(State(app): State<App>, caller: Caller, Body(body): B
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
+    client: Client,
     Parameters(query): Parameters<ListSandboxesQuery>,
-) -> Answer<ListSandboxesResponse> {
+) -> Result<Response, ApiError> {
     let request = page_request(&query)?;
     let filter = filter(query)?;
+    if client.lists_whole() {
+        return Ok(Json(all(&app, &caller, &filter, request).await?).into_response());
+    }
     let page = app.lifecycle.list(caller.organization(), &filter, &request).await?;
     let items = page.items.into_iter().map(|sandbox| SandboxListItem::new(sandbox, &caller.url)).collect();
-    Ok(Json(ListSandboxesResponse { items, next_cursor: page.next_cursor }))
+    Ok(Json(ListSandboxesResponse { items, next_cursor: page.next_cursor }).into_response())
 }
 
-/// One sandbox, by id or name.
+/// Every page, from the first that is asked for.
+async fn all(app: &App, caller: &Caller, filter: &Filter, mut request: PageRequest) -> Result<Vec<Sandbox>, ApiError> {
+    let mut sandboxes = Vec::new();
+    loop {
+        let page = app.lifecycle.list(caller.organization(), filter, &request).await?;
+        sandboxes.extend(page.items.into_iter().map(|sandbox| Sandbox::new(sandbox, &caller.url)));
+        if page.next_cursor.is_none() {
+            return Ok(sandboxes);
+        }
+        request.cursor = page.next_cursor;
+    }
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct GetQuery {
+    /// Of no effect: the answer has all there is.
+    #[serde(rename = "verbose")]
+    _verbose: Option<bool>,
+}
+
+/// One sandbox, by id or name. For clients that read again what they deleted, by id also one that is gone for some seconds.
 #[utoipa::path(
     get, path = "/sandbox/{sandboxIdOrName}", tag = "sandbox", operation_id = "getSandbox",
-    params(("sandboxIdOrName" = String, Path)), responses((status = 200, body = Sandbox)),
+    params(("sandboxIdOrName" = String, Path), GetQuery), responses((status = 200, body = Sandbox)),
 )]
-pub(crate) async fn get(State(app): State<App>, caller: Caller, Path(sandbox): Path<String>) -> Answer<Sandbox> {
-    let sandbox = app.lifecycle.get(caller.organization(), &sandbox).await?;
-    Ok(Json(Sandbox::new(sandbox, &caller.url)))
+pub(crate) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    client: Client,
+    Path(sandbox): Path<String>,
+    Parameters(_query): Parameters<GetQuery>,
+) -> Answer<Sandbox> {
+    let organization = caller.organization();
+    let departed = || app.lifecycle.departed(organization, sandbox.parse().ok()?);
+    let found = match app.lifecycle.get(organization, &sandbox).await {
+        Err(Error::NotFound(_)) if client.rereads_deleted() => departed().ok_or(Error::NotFound(sandbox)),
+        found => found,
+    };
+    Ok(Json(Sandbox::new(found?, &caller.url)))
 }
 
-/// Deletes a sandbox, whatever its state; its name is free at once.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeleteQuery {
+    /// Of no effect: whatever its state, it is deleted; former clients send it.
+    #[serde(rename = "force")]
+    _force: Option<bool>,
+}
+
+/// Deletes a sandbox, whatever its state; its name is free at once. Who listens to events is told first.
 #[utoipa::path(
     delete, path = "/sandbox/{sandboxIdOrName}", tag = "sandbox", operation_id = "deleteSandbox",
-    params(("sandboxIdOrName" = String, Path)), responses((status = 200, body = Sandbox)),
+    params(("sandboxIdOrName" = String, Path), DeleteQuery), responses((status = 200, body = Sandbox)),
 )]
-pub(crate) async fn delete(State(app): State<App>, caller: Caller, Path(sandbox): Path<String>) -> Answer<Sandbox> {
+pub(crate) async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Path(sandbox): Path<String>,
+    Parameters(_query): Parameters<DeleteQuery>,
+) -> Answer<Sandbox> {
     let organization = caller.may(Permission::DeleteSandboxes)?;
-    let sandbox = app.lifecycle.destroy_sandbox(organization, &sandbox).await?;
+    let ends = app.audience.attend(organization);
+    let mut sandbox = app.lifecycle.destroy_sandbox(organization, &sandbox).await?;
+    if let Some(ends) = ends {
+        sandbox = ends.of(sandbox).await;
+    }
     Ok(Json(Sandbox::new(sandbox, &caller.url)))
 }
 

@@ -10,8 +10,8 @@ use sebring_store::Snapshot;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Caller, Parameters};
-use crate::unavailable;
 use crate::wire::{ListSnapshotsQuery, Order, PaginatedSnapshots, SnapshotDto, SnapshotSort};
+use crate::{unavailable, validate};
 
 /// A page of snapshots.
 #[utoipa::path(
@@ -36,7 +36,7 @@ pub(crate) async fn list(
     Ok(Json(PaginatedSnapshots { items, total, page, total_pages }))
 }
 
-/// One snapshot, by id or name.
+/// One snapshot, by id or name, or by a name of Daytona's for the default one in some size.
 #[utoipa::path(
     get, path = "/snapshots/{id}", tag = "snapshots", operation_id = "getSnapshot",
     params(("id" = String, Path)), responses((status = 200, body = SnapshotDto)),
@@ -46,7 +46,12 @@ pub(crate) async fn get(
     caller: Caller,
     Path(snapshot): Path<String>,
 ) -> Result<Json<SnapshotDto>, ApiError> {
-    Ok(Json(app.lifecycle.snapshot(caller.organization(), &snapshot).await?.into()))
+    let Some(class) = validate::size_class(&snapshot, app.config.limits) else {
+        return Ok(Json(app.lifecycle.snapshot(caller.organization(), &snapshot).await?.into()));
+    };
+    let mut found = app.lifecycle.snapshot(caller.organization(), app.lifecycle.default_snapshot()).await?;
+    found.resources = class;
+    Ok(Json(SnapshotDto { name: snapshot, ..found.into() }))
 }
 
 /// One snapshot whose name has a slash that nobody escaped.

@@ -28,6 +28,8 @@ pub struct CreateSandbox {
     pub otel_endpoint_override: Option<String>,
     /// The region.
     pub target: Option<String>,
+    /// `small`, `medium` or `large`: the sizes of `daytona-small` and so on, which former clients ask for by this name.
+    pub class: Option<String>,
     /// Whole virtual CPUs.
     #[schema(value_type = Option<u32>)]
     pub cpu: Option<i64>,

@@ -53,6 +53,10 @@ async fn unknown_fields_are_refused_everywhere() {
         ("GET", "/api/sandbox/paginated?pages=1", None),
         ("GET", "/api/snapshots?limits=1", None),
         ("POST", "/api/sandbox/x/stop?forced=true", None),
+        ("POST", "/api/sandbox/x/start?force=true", None),
+        ("GET", "/api/sandbox/x?verbos=true", None),
+        ("DELETE", "/api/sandbox/x?forced=true", None),
+        ("GET", "/api/snapshots/x?page=1", None),
     ] {
         let answer = server.ask(method, path, body).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path} {}", answer.text);

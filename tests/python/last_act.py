@@ -1,0 +1,5 @@
+"""A program whose last act is to delete its sandbox."""
+
+from daytona import Daytona
+
+Daytona().create().delete()
