@@ -14,10 +14,10 @@ use crate::http::query::Query;
 use crate::http::routes;
 use crate::lsp::{completions, symbols, wire as lsp};
 use crate::process::children::Exit;
-use crate::process::interpreter::text::Decoder;
 use crate::process::interpreter::wire as interpreter;
-use crate::process::log::{Log, Piece, Stream};
+use crate::process::ledger::{Channel, Keep, Ledger, Piece};
 use crate::process::pty::api::offered_environment;
+use crate::process::text::Decoder;
 
 /// The first byte chooses the size of the pieces that the others come in.
 fn pieces(bytes: &[u8]) -> (std::slice::Chunks<'_, u8>, &[u8]) {
@@ -164,33 +164,34 @@ fn read_reports<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<String>>
     (reports, true)
 }
 
-/// A log that keeps little: whoever reads along misses nothing, and who comes late gets the end.
-pub fn log(bytes: &[u8]) {
-    const LIMIT: usize = 64;
-    let log = Log::with_limit(LIMIT);
+/// A ledger that keeps little: whoever reads along misses nothing, and who comes late gets the end.
+pub fn ledger(bytes: &[u8]) {
+    const LIMIT: usize = 1024;
+    let ledger = Ledger::new(Keep::Newest, LIMIT);
     let (chunks, whole) = pieces(bytes);
     let (mut position, mut read) = (0, Vec::new());
     for (number, chunk) in chunks.enumerate() {
-        log.append(if number % 3 == 0 { Stream::Stderr } else { Stream::Stdout }, chunk);
-        while let Piece::Output(_, bytes) = log.read(&mut position) {
+        ledger.append(if number % 3 == 0 { Channel::Stderr } else { Channel::Stdout }, chunk);
+        while let Some(Piece::Output(_, bytes)) = ledger.read(&mut position) {
             read.extend(bytes);
         }
-        assert!(log.kept() <= LIMIT.max(chunk.len()), "{} bytes are kept", log.kept());
+        assert!(ledger.kept() <= LIMIT, "{} bytes are kept", ledger.kept());
     }
-    log.close();
+    assert_eq!(read, whole);
+    ledger.close();
     let (mut late, mut kept, mut gone) = (0, Vec::new(), 0);
     loop {
-        match log.read(&mut late) {
-            Piece::Output(_, bytes) => kept.extend(bytes),
-            Piece::Gap(bytes) => gone += bytes,
-            Piece::Wait | Piece::End => break,
+        match ledger.read(&mut late) {
+            Some(Piece::Output(_, bytes)) => kept.extend(bytes),
+            Some(Piece::Gap(bytes)) => gone += bytes,
+            None | Some(Piece::End) => break,
         }
     }
     assert_eq!(gone + kept.len() as u64, whole.len() as u64);
     assert!(whole.ends_with(&kept));
-    let line = log.recent_line(LIMIT as u64 / 2);
-    assert!(line <= log.end() && line >= gone);
-    assert!(log.texts().output.len() >= kept.len());
+    let line = ledger.recent_line(LIMIT as u64 / 2);
+    assert!(line <= ledger.end() && line >= gone);
+    assert!(ledger.texts().output.len() >= kept.len());
 }
 
 /// `/etc/passwd` and `/etc/group` of an image, with an empty line between them.

@@ -127,10 +127,8 @@ impl<'a> Git<'a> {
             arguments: settings.chain(self.arguments).collect(),
             variables: &variables,
             directory: self.directory,
-            descriptors: &descriptors,
-            terminal: false,
         };
-        let job = Job::start(&program, &self.agent.children, &self.agent.identity).map_err(|error| match error {
+        let job = Job::start(self.agent, &program, &descriptors, false).map_err(|error| match error {
             SpawnError::Directory { source, .. } => Failure::file(self.directory, &source),
             error => error.into(),
         })?;

@@ -7,7 +7,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use tokio::net::unix::pipe::Receiver;
 use tokio::runtime::Handle;
 
 use super::failure;
@@ -15,7 +14,7 @@ use super::url;
 use crate::http::error::Failure;
 use crate::process::children::Exit;
 use crate::process::job::Job;
-use crate::process::session::command::{read_now, set_nonblocking};
+use crate::process::pipe::Pipe;
 
 const CHUNK: usize = 32 * 1024;
 /// Messages are kept up to here; git's own are short, those of hooks and servers need not be.
@@ -41,7 +40,7 @@ pub struct Running {
 
 #[derive(Debug)]
 struct Output {
-    pipe: Receiver,
+    pipe: Pipe,
     open: bool,
 }
 
@@ -80,13 +79,13 @@ impl Running {
             }
             tokio::select! {
                 biased;
-                () = self.stdout.readable(), if self.stdout.open => if let Some(piece) = self.stdout.read()? {
+                () = self.stdout.pipe.readable(), if self.stdout.open => if let Some(piece) = self.stdout.read()? {
                     return Ok(Some(piece));
                 },
-                () = self.stderr.readable(), if self.stderr.open => if let Some(text) = self.stderr.read()? {
+                () = self.stderr.pipe.readable(), if self.stderr.open => if let Some(text) = self.stderr.read()? {
                     self.keep(&text);
                 },
-                exit = wait(&mut self.job) => self.exit = Some(exit),
+                exit = wait(self.job.as_ref()) => self.exit = Some(exit),
             }
         }
     }
@@ -108,7 +107,7 @@ impl Running {
 
     /// The end, after [`Self::next`] has given everything.
     pub async fn end(mut self, stdout: Vec<u8>) -> Outcome {
-        let exit = wait(&mut self.job).await;
+        let exit = wait(self.job.as_ref()).await;
         self.exit = Some(exit);
         let mut messages = String::from_utf8_lossy(&self.messages).into_owned();
         for secret in self.secrets.iter().filter(|secret| !secret.is_empty()) {
@@ -124,7 +123,7 @@ impl Running {
         }
         // Its helpers hold standard error: it ends with the last of them.
         while self.stderr.open {
-            self.stderr.readable().await;
+            self.stderr.pipe.readable().await;
             if self.stderr.read().is_err() {
                 return;
             }
@@ -149,7 +148,7 @@ impl Drop for Running {
 }
 
 /// Of a job that is being ended elsewhere nobody asks for the exit.
-async fn wait(job: &mut Option<Job>) -> Exit {
+async fn wait(job: Option<&Job>) -> Exit {
     match job {
         Some(job) => job.wait().await,
         None => Exit::Signal(libc::SIGKILL),
@@ -157,8 +156,8 @@ async fn wait(job: &mut Option<Job>) -> Exit {
 }
 
 /// Git first, politely; then what it leaves.
-async fn stop(mut job: Job) {
-    job.interrupt();
+async fn stop(job: Job) {
+    job.signal(libc::SIGINT);
     // One that is not ready by then is killed with the others.
     let _ = tokio::time::timeout(GRACE, job.wait()).await;
     job.kill();
@@ -167,13 +166,7 @@ async fn stop(mut job: Job) {
 
 impl Output {
     fn new(end: OwnedFd) -> io::Result<Self> {
-        set_nonblocking(&end)?;
-        Ok(Self { pipe: Receiver::from_owned_fd(end)?, open: true })
-    }
-
-    async fn readable(&self) {
-        // An error shows again when it is read.
-        let _ = self.pipe.readable().await;
+        Ok(Self { pipe: Pipe::new(end)?, open: true })
     }
 
     /// What is there now; none when nothing is, or when it has ended.
@@ -182,7 +175,7 @@ impl Output {
             return Ok(None);
         }
         let mut chunk = vec![0; CHUNK];
-        match read_now(&self.pipe, &mut chunk) {
+        match self.pipe.read(&mut chunk) {
             Ok(0) => {
                 self.open = false;
                 Ok(None)

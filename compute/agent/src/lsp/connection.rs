@@ -22,7 +22,6 @@ use super::wire::{self, Error, Incoming};
 use crate::http::error::Failure;
 use crate::process::children::Exit;
 use crate::process::job::Job;
-use crate::process::session::command::set_nonblocking;
 use crate::shared::Shared;
 
 /// For a polite end.
@@ -65,11 +64,7 @@ enum Command {
 
 impl Connection {
     pub fn new(name: &'static str, job: Job, pipes: Pipes, folder: Folder) -> io::Result<Self> {
-        let receiver = |end: OwnedFd| {
-            set_nonblocking(&end)?;
-            pipe::Receiver::from_owned_fd(end)
-        };
-        set_nonblocking(&pipes.stdin)?;
+        let receiver = pipe::Receiver::from_owned_fd;
         let driver = Driver {
             job,
             folder,

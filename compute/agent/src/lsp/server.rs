@@ -132,10 +132,9 @@ fn launch(agent: &Agent, key: &Key, folder: Folder) -> Result<Connection, Failur
         arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
         variables: &variables,
         directory: &key.project,
-        descriptors: &[stdin_reader.as_fd(), stdout_writer.as_fd(), stderr_writer.as_fd()],
-        terminal: false,
     };
-    let job = Job::start(&program, &agent.children, &agent.identity).map_err(|error| match error {
+    let descriptors = [stdin_reader.as_fd(), stdout_writer.as_fd(), stderr_writer.as_fd()];
+    let job = Job::start(agent, &program, &descriptors, false).map_err(|error| match error {
         SpawnError::Directory { source, .. } => Failure::file(&key.project, &source),
         error => error.into(),
     })?;

@@ -6,7 +6,7 @@ use super::Operation;
 use crate::http::error::Envelope;
 use crate::lsp::{api as lsp, completions, symbols};
 use crate::process::interpreter::api as interpreter;
-use crate::process::log::Texts;
+use crate::process::ledger::Texts;
 use crate::process::pty::api as pty;
 use crate::process::session::api as session;
 use crate::process::{code_run, environment, execute};

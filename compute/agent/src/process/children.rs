@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use nix::unistd::Pid;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::spawn::{ChildStack, Launch, SpawnError, spawn};
 use crate::guest::identity::Identity;
@@ -27,16 +27,17 @@ impl Exit {
     }
 }
 
-/// A started process. Its exit arrives once.
+/// A started process.
 #[derive(Debug)]
 pub struct Child {
     pub pid: Pid,
-    pub exit: oneshot::Receiver<Exit>,
+    /// None until it has been collected; from then on its number may be another's.
+    pub exit: watch::Receiver<Option<Exit>>,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: HashMap<i32, oneshot::Sender<Exit>>,
+    waiting: HashMap<i32, watch::Sender<Option<Exit>>>,
     stack: ChildStack,
     stopping: bool,
 }
@@ -53,7 +54,7 @@ impl Children {
             return Err(SpawnError::Stopping);
         }
         let pid = spawn(launch, identity, &mut state.stack)?;
-        let (sender, exit) = oneshot::channel();
+        let (sender, exit) = watch::channel(None);
         state.waiting.insert(pid.as_raw(), sender);
         Ok(Child { pid, exit })
     }
@@ -75,7 +76,7 @@ impl Children {
                     };
                     if let Some(sender) = state.waiting.remove(&pid) {
                         // Nobody may be waiting any more.
-                        let _ = sender.send(exit);
+                        let _ = sender.send(Some(exit));
                     }
                 }
             }

@@ -4,21 +4,19 @@
 //! goes on; what that writes later is dropped. When the caller hangs up, the command is killed, for nobody can read its
 //! result any more; the official server lets it run on.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::capture::Capture;
-use super::children::Exit;
+use super::engine::{Process, Streams};
 use super::environment::{self, Variables};
-use super::job::Job;
+use super::ledger::{Keep, Ledger};
 use super::program::Program;
 use super::shell;
 use super::spawn::SpawnError;
 use crate::agent::Agent;
-use crate::guest::memory::Kills;
 use crate::http::error::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -55,22 +53,13 @@ pub async fn execute(agent: &Agent, request: Request) -> Result<Answer, Failure>
     let (arguments, script) = shell::arguments(&request.command)?;
     let directory = agent.resolve(request.cwd.as_deref().unwrap_or(""));
     let files = script.map(Into::into).into_iter().collect();
-    let task = Task { program: &shell, arguments, variables: &variables, directory: &directory, input: None, files };
-    run(agent, task, timeout).await
+    let program = Program { path: &shell, arguments, variables: &variables, directory: &directory };
+    run(agent, program, None, files, timeout).await
 }
 
-/// A program that is run to its end.
-pub struct Task<'a> {
-    pub program: &'a Path,
-    pub arguments: Vec<String>,
-    pub variables: &'a Variables,
-    pub directory: &'a Path,
-    /// Its standard input; empty without.
-    pub input: Option<OwnedFd>,
-    /// Its descriptors from 3 on.
-    pub files: Vec<OwnedFd>,
-}
-
+/// What one answer holds of a program's output. A program may write more: it is read, counted and dropped, so that
+/// neither the program stops nor the sandbox's memory fills.
+const LIMIT: usize = 16 * 1024 * 1024;
 /// How long the end of a killed program may keep its caller waiting; the kernel needs milliseconds.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -86,54 +75,39 @@ pub fn timeout(seconds: Option<i64>) -> Result<Option<Duration>, Failure> {
 }
 
 /// Runs a program to its end. One that cannot be started exits with -1 and says why.
-pub async fn run(agent: &Agent, task: Task<'_>, timeout: Option<Duration>) -> Result<Answer, Failure> {
-    let (mut capture, writer) = Capture::new()?;
-    // The agent's own standard input is /dev/null.
-    let nothing = std::io::stdin();
-    let input = task.input.as_ref().map_or(nothing.as_fd(), AsFd::as_fd);
-    let mut descriptors = vec![input, writer.as_fd(), writer.as_fd()];
-    descriptors.extend(task.files.iter().map(AsFd::as_fd));
-    let program = Program {
-        path: task.program,
-        arguments: task.arguments,
-        variables: task.variables,
-        directory: task.directory,
-        descriptors: &descriptors,
-        terminal: false,
-    };
-    let kills = Kills::count();
-    let mut job = match Job::start(&program, &agent.children, &agent.identity) {
-        Ok(job) => job,
+pub async fn run(
+    agent: &Agent,
+    program: Program<'_>,
+    input: Option<OwnedFd>,
+    files: Vec<OwnedFd>,
+    timeout: Option<Duration>,
+) -> Result<Answer, Failure> {
+    let ledger = Arc::new(Ledger::new(Keep::First, LIMIT));
+    let process = match Process::start(agent, &program, Streams::Joined { input }, files, Arc::clone(&ledger)) {
+        Ok(process) => process,
         Err(error @ SpawnError::Stopping) => return Err(error.into()),
         Err(error) => return Ok(Answer { exit_code: -1, result: error.to_string() }),
     };
-    // The pipes end when the last of the child's ends is closed; these are ours.
-    drop((writer, task.input, task.files));
-    let finish = async {
-        tokio::select! {
-            exit = job.wait() => Ok::<Exit, std::io::Error>(exit),
-            read = capture.read_to_end() => {
-                read?;
-                Ok(job.wait().await)
-            }
-        }
-    };
-    let exit = match timeout {
-        None => finish.await?,
-        Some(limit) => match tokio::time::timeout(limit, finish).await {
-            Ok(exit) => exit?,
+    let end = match timeout {
+        None => process.ended().await,
+        Some(limit) => match tokio::time::timeout(limit, process.ended()).await {
+            Ok(end) => end,
             Err(_) => {
-                job.kill();
                 // Whoever asked must not find it any more.
-                let ended = async { (capture.read_to_end().await, job.wait().await) };
-                let _ = tokio::time::timeout(KILL_PATIENCE, ended).await;
+                let gone = async { (process.kill().await, process.silent().await) };
+                let _ = tokio::time::timeout(KILL_PATIENCE, gone).await;
                 return Err(Failure::execution_timeout());
             }
         },
     };
-    let mut result = capture.into_text();
-    result.extend(kills.explain(exit));
-    Ok(Answer { exit_code: exit.code(), result })
+    let (mut result, dropped) = ledger.take_text();
+    if dropped > 0 {
+        result.push_str(&format!(
+            "\n[output truncated: {dropped} more bytes; write long output to a file and download it]\n"
+        ));
+    }
+    result.extend(end.note);
+    Ok(Answer { exit_code: end.exit.code(), result })
 }
 
 /// `POST /env`.

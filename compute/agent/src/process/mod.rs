@@ -1,18 +1,22 @@
-//! Everything that runs programs in the sandbox, as the sandbox user.
+//! Everything that runs programs in the sandbox, as the sandbox user: one [`engine`], and the APIs that show its
+//! processes.
 
-pub mod capture;
 pub mod children;
 pub mod code_run;
+pub mod engine;
 pub mod environment;
 pub mod execute;
 pub mod interpreter;
 pub mod job;
-pub mod log;
+pub mod ledger;
+pub mod outputs;
+pub mod pipe;
 pub mod program;
 pub mod pty;
 pub mod session;
 pub mod shell;
 pub mod spawn;
+pub mod terminal;
 pub mod text;
 pub mod tree;
 

@@ -19,13 +19,16 @@ pub struct Program<'a> {
     pub arguments: Vec<String>,
     pub variables: &'a Variables,
     pub directory: &'a Path,
-    pub descriptors: &'a [BorrowedFd<'a>],
-    pub terminal: bool,
 }
 
-impl<'a> Program<'a> {
+impl Program<'_> {
     /// `job` marks its processes for [`super::tree::kill`].
-    pub fn launch(&self, job: u64) -> Result<Launch<'a>, NulError> {
+    pub fn launch<'a>(
+        &self,
+        job: u64,
+        descriptors: &'a [BorrowedFd<'a>],
+        terminal: bool,
+    ) -> Result<Launch<'a>, NulError> {
         let name = CString::new(self.path.as_os_str().as_bytes())?;
         let arguments = self.arguments.iter().map(|argument| CString::new(argument.as_str()));
         let variables = self.variables.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
@@ -35,8 +38,8 @@ impl<'a> Program<'a> {
             arguments: std::iter::once(Ok(name)).chain(arguments).collect::<Result<_, _>>()?,
             environment: variables.chain([mark]).collect::<Result<_, _>>()?,
             directory: CString::new(self.directory.as_os_str().as_bytes())?,
-            descriptors: self.descriptors,
-            terminal: self.terminal,
+            descriptors,
+            terminal,
         })
     }
 }

@@ -6,7 +6,8 @@ mod languages;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Variables;
-use super::execute::{self, Task};
+use super::execute;
+use super::program::Program;
 use super::shell::memory_file;
 use crate::agent::Agent;
 use crate::http::error::Failure;
@@ -54,15 +55,13 @@ pub async fn run(agent: &Agent, request: Request) -> Result<Response, Failure> {
         interpreter.files.push(file.try_clone()?.into());
         drawings = Some(file);
     }
-    let task = Task {
-        program: &interpreter.path,
+    let program = Program {
+        path: &interpreter.path,
         arguments: interpreter.arguments,
         variables: &variables,
         directory: &agent.work_dir,
-        input: interpreter.input,
-        files: interpreter.files,
     };
-    let answer = execute::run(agent, task, timeout).await?;
+    let answer = execute::run(agent, program, interpreter.input, interpreter.files, timeout).await?;
     let answer = Answer { exit_code: answer.exit_code, result: answer.result, artifacts: Artifacts::default() };
     match drawings {
         Some(file) if file.metadata()?.len() > 0 => charts::answer(&answer, file),

@@ -56,7 +56,7 @@ impl Context {
     pub async fn delete(&self) {
         self.dead.store(true, Ordering::Relaxed);
         self.deleted.notify_one();
-        if let Some(mut worker) = self.worker.lock().await.take() {
+        if let Some(worker) = self.worker.lock().await.take() {
             worker.kill().await;
         }
     }
@@ -78,7 +78,7 @@ impl Turn<'_> {
         if self.context.id != DEFAULT {
             self.context.dead.store(true, Ordering::Relaxed);
         }
-        if let Some(mut worker) = self.worker.take() {
+        if let Some(worker) = self.worker.take() {
             worker.kill().await;
         }
     }

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
 use super::context::{Context, Turn};
-use super::worker::{Error, Event, Worker};
+use super::worker::{Error, Lost};
 use crate::agent::Agent;
 use crate::guest::memory::Kills;
 use crate::http::request::explain;
 use crate::http::websocket::{Incoming, WebSocket, close_code};
 use crate::process::environment::{self, Variables};
-use crate::process::log::Stream;
+use crate::process::ledger::{Channel, Decoders, Piece};
 
 const DEFAULT_SECONDS: i64 = 600;
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -89,13 +89,7 @@ async fn run(socket: &mut WebSocket, agent: &Agent, wanted: &Wanted, context: &C
         Ok(None) => return (close_code::POLICY, format!("interpreter context {} is not active", context.id)),
         Err(failure) => return (close_code::ERROR, failure.message),
     };
-    let nothing = Variables::new();
-    let variables = wanted.envs.as_ref().unwrap_or(&nothing);
-    let sent = match turn.worker() {
-        Some(worker) => worker.send(&wanted.code, variables).await.is_ok(),
-        None => false,
-    };
-    let end = if sent { follow(socket, &mut turn, context, limit).await } else { End::Died };
+    let end = follow(socket, &mut turn, wanted, context, limit).await;
     if let End::Died | End::Overdue = end {
         turn.discard().await;
     }
@@ -128,64 +122,82 @@ enum End {
     Died,
 }
 
-/// Passes output on until the code has ended.
-async fn follow(socket: &mut WebSocket, turn: &mut Turn<'_>, context: &Context, limit: Duration) -> End {
+/// Runs the code and passes its output on.
+async fn follow(
+    socket: &mut WebSocket,
+    turn: &mut Turn<'_>,
+    wanted: &Wanted,
+    context: &Context,
+    limit: Duration,
+) -> End {
+    let Some(worker) = turn.worker() else { return End::Died };
+    let ledger = worker.ledger();
+    // What stands before it belongs to the code before.
+    let mut place = ledger.place(worker.position());
+    let mut decoders = Decoders::default();
+    let nothing = Variables::new();
+    let sent = worker.send(&wanted.code, wanted.envs.as_ref().unwrap_or(&nothing)).await;
     let mut deadline = Instant::now() + limit;
-    let mut interrupted = false;
-    let mut listening = true;
-    loop {
-        let Some(worker) = turn.worker() else { return End::Died };
-        let event = tokio::select! {
-            event = worker.next() => event,
+    let (mut interrupted, mut listening) = (false, true);
+    let end = loop {
+        if sent.is_err() {
+            break End::Died;
+        }
+        tokio::select! {
+            piece = place.next() => match piece {
+                Piece::Output(channel, bytes) if listening => {
+                    if !send_output(socket, channel, decoders.decode(channel, &bytes)).await {
+                        (listening, deadline) = (false, Instant::now());
+                    }
+                }
+                Piece::Output(..) | Piece::Gap(_) => {}
+                Piece::End => break End::Died,
+            },
+            report = worker.report() => break match report {
+                Ok(_) if interrupted => End::Interrupted,
+                Ok(error) => End::Completed(error),
+                Err(Lost) => {
+                    worker.kill().await;
+                    End::Died
+                }
+            },
             () = sleep_until(deadline) => {
                 if interrupted {
                     return End::Overdue;
                 }
                 worker.interrupt();
                 (interrupted, deadline) = (true, Instant::now() + PATIENCE);
-                continue;
             }
             message = socket.receive(), if listening => {
                 // More messages mean nothing; the end of them is the client's.
                 if message.is_none() {
                     (listening, deadline) = (false, Instant::now());
                 }
-                continue;
             }
             () = context.deleted() => return End::Died,
-        };
-        match event {
-            Event::Output(stream, text) if listening => {
-                if !send(socket, &output(stream, text)).await {
-                    (listening, deadline) = (false, Instant::now());
-                }
-            }
-            Event::Output(..) => {}
-            Event::Died => {
-                send_rest(socket, worker).await;
-                return End::Died;
-            }
-            Event::Done(error) => {
-                send_rest(socket, worker).await;
-                worker.idle();
-                return if interrupted { End::Interrupted } else { End::Completed(error) };
-            }
+        }
+    };
+    // What had been written by then.
+    let written = worker.position();
+    while let Some(piece) = place.next_before(written) {
+        if let Piece::Output(channel, bytes) = piece {
+            send_output(socket, channel, decoders.decode(channel, &bytes)).await;
         }
     }
+    for (channel, rest) in decoders.finish() {
+        send_output(socket, channel, rest.to_owned()).await;
+    }
+    ledger.forget();
+    end
 }
 
-/// What had been written when the code ended.
-async fn send_rest(socket: &mut WebSocket, worker: &mut Worker) {
-    for (stream, text) in worker.rest().await {
-        send(socket, &output(stream, text)).await;
-    }
-}
-
-fn output(stream: Stream, text: String) -> Frame {
-    match stream {
-        Stream::Stdout => Frame::Stdout { text },
-        Stream::Stderr => Frame::Stderr { text },
-    }
+/// False when the client has gone.
+async fn send_output(socket: &mut WebSocket, channel: Channel, text: String) -> bool {
+    text.is_empty()
+        || match channel {
+            Channel::Stderr => send(socket, &Frame::Stderr { text }).await,
+            Channel::Stdout | Channel::Pty => send(socket, &Frame::Stdout { text }).await,
+        }
 }
 
 /// False when the client has gone.

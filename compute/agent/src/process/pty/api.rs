@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::attach;
 use super::session::Pty;
-use super::terminal::Size;
 use crate::agent::Agent;
 use crate::http::error::{Failure, Kind};
 use crate::http::request::Request;
@@ -16,6 +15,7 @@ use crate::http::response::{self, Response};
 use crate::http::websocket::{self, EXIT_CONTROL};
 use crate::process;
 use crate::process::environment::{self, Variables};
+use crate::process::terminal::Size;
 
 /// Offered as a protocol, for upgrades have no body: base64url of a JSON object of variables follows.
 const ENVIRONMENT: &str = "X-Daytona-Pty-Envs~";

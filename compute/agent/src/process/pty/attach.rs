@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::session::{self, Pty};
+use super::session::Pty;
 use crate::http::websocket::{WebSocket, close_code};
-use crate::process::log::Piece;
+use crate::process::engine;
+use crate::process::ledger::Piece;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,12 +39,12 @@ struct Farewell<'a> {
 }
 
 impl End {
-    fn new(end: session::End) -> Self {
+    fn new(end: engine::End) -> Self {
         let exit_code = end.exit.code();
         let reason = match exit_code {
             0 => String::new(),
             130 => "Ctrl+C".to_owned(),
-            137 => end.note.unwrap_or_else(|| "SIGKILL".to_owned()),
+            137 => end.note.map_or_else(|| "SIGKILL".to_owned(), |note| note.trim_end().to_owned()),
             143 => "SIGTERM".to_owned(),
             code if code > 128 => format!("signal {}", code - 128),
             _ => "non-zero exit".to_owned(),
@@ -56,41 +57,29 @@ pub async fn converse(mut socket: WebSocket, pty: Arc<Pty>, exit_control: bool) 
     if socket.send_text(control("connected", None)).await.is_err() {
         return;
     }
-    let mut changes = pty.log.changes();
     let mut place = pty.attach();
     let input = pty.input();
     // One message that the shell has no room for yet: no further one is read meanwhile.
     let mut typed: Option<Vec<u8>> = None;
     loop {
-        match pty.log.read(&mut place.position) {
-            Piece::Output(_, bytes) => {
-                if socket.send_binary(bytes).await.is_err() {
+        tokio::select! {
+            piece = place.next() => match piece {
+                Piece::Output(_, bytes) => if socket.send_binary(bytes).await.is_err() {
                     return;
-                }
-                place.advance();
-            }
-            Piece::Gap(_) => place.advance(),
-            Piece::End => break,
-            Piece::Wait => tokio::select! {
-                // The log lives as long as the session.
-                _ = changes.changed() => {}
-                message = socket.receive(), if typed.is_none() => match message {
-                    Some(message) => typed = Some(message.into_bytes()),
-                    None => return,
                 },
-                // Without room to come, the shell has ended; its output tells so.
-                permit = reserve(input.as_ref()), if typed.is_some() => {
-                    if let (Some(permit), Some(bytes)) = (permit, typed.take()) {
-                        permit.send(bytes);
-                    }
-                }
+                Piece::Gap(_) => {}
+                Piece::End => break,
             },
-        }
-        // Output has no end while a program writes all the time; what is typed must reach it all the same.
-        if let (Some(bytes), Some(input)) = (typed.take(), input.as_ref())
-            && let Err(tokio::sync::mpsc::error::TrySendError::Full(bytes)) = input.try_send(bytes)
-        {
-            typed = Some(bytes);
+            message = socket.receive(), if typed.is_none() => match message {
+                Some(message) => typed = Some(message.into_bytes()),
+                None => return,
+            },
+            // Without room to come, the shell has ended; its output tells so.
+            permit = reserve(input.as_ref()), if typed.is_some() => {
+                if let (Some(permit), Some(bytes)) = (permit, typed.take()) {
+                    permit.send(bytes);
+                }
+            }
         }
     }
     drop(place);
@@ -124,14 +113,14 @@ mod tests {
 
     #[test]
     fn messages_of_the_end() {
-        let end = |exit| End::new(session::End { exit, note: None });
+        let end = |exit| End::new(engine::End { exit, note: None });
         let told = control("exited", Some(end(Exit::Code(0))));
         assert_eq!(told, r#"{"type":"control","status":"exited","exitCode":0,"exitReason":""}"#);
         assert_eq!(end(Exit::Signal(9)).exit_reason, "SIGKILL");
         assert_eq!(end(Exit::Signal(11)).exit_reason, "signal 11");
         assert_eq!(end(Exit::Code(3)).exit_reason, "non-zero exit");
         let note = "Killed: the sandbox ran out of memory (1048576 MiB)";
-        let starved = session::End { exit: Exit::Signal(9), note: Some(note.to_owned()) };
+        let starved = engine::End { exit: Exit::Signal(9), note: Some(note.to_owned()) };
         assert_eq!(End::new(starved).exit_reason, note);
         assert_eq!(control("connected", None), r#"{"type":"control","status":"connected"}"#);
     }

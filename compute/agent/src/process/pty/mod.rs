@@ -1,12 +1,10 @@
 //! Terminals: shells on a pseudo-terminal that any number of clients watch and type into.
 //!
-//! A terminal ([`terminal`]) belongs to a session ([`session`]) that lives until its shell ends, with or without
-//! clients; a client that comes later gets the recent output first ([`attach`]).
+//! A terminal belongs to a session ([`session`]) that lives until its shell ends, with or without clients; a client that comes later gets the recent output first ([`attach`]).
 
 pub mod api;
 pub mod attach;
 pub mod session;
-pub mod terminal;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

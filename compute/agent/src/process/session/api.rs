@@ -13,7 +13,7 @@ use crate::http::request::Request;
 use crate::http::response::{self, Response};
 use crate::http::websocket;
 use crate::process;
-use crate::process::log::Texts;
+use crate::process::ledger::Texts;
 
 const SDK_VERSION: &str = "x-daytona-sdk-version";
 /// The first version of the SDKs that takes logs apart itself.
@@ -151,9 +151,9 @@ pub async fn execute(agent: &Agent, id: &str, request: Request) -> Result<Respon
         return response::json_with(StatusCode::ACCEPTED, &Started { cmd_id: command.id.clone() });
     }
     let exit_code = command.ended().await;
-    let mut texts = command.log.texts();
+    let mut texts = command.ledger.texts();
     if form == Form::Framed {
-        texts.output = String::from_utf8_lossy(&command.log.framed()).into_owned();
+        texts.output = String::from_utf8_lossy(&command.ledger.framed()).into_owned();
     }
     response::json(&Executed { cmd_id: command.id.clone(), texts, exit_code })
 }
@@ -198,9 +198,9 @@ fn show(command: Arc<Command>, request: Request) -> Result<Response, Failure> {
         };
     }
     match form {
-        Form::Text => Ok(response::plain(command.log.texts().output.into_bytes())),
-        Form::Framed => Ok(response::plain(command.log.framed())),
-        Form::Json => response::json(&command.log.texts()),
+        Form::Text => Ok(response::plain(command.ledger.texts().output.into_bytes())),
+        Form::Framed => Ok(response::plain(command.ledger.framed())),
+        Form::Json => response::json(&command.ledger.texts()),
     }
 }
 

@@ -1,18 +1,17 @@
 //! The image's entrypoint: one program that runs from the start, as the only command of its session.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::command::{Command, Outputs};
+use super::command::Command;
 use super::{ENTRYPOINT, Session};
 use crate::agent::Agent;
+use crate::process::engine::{End, Process, Streams};
 use crate::process::environment::Variables;
-use crate::process::job::Job;
-use crate::process::log::Stream;
+use crate::process::ledger::Channel;
 use crate::process::program::{self, Program};
 
 /// Starts the entrypoint, if there is one. A failure shows in its log, where its users look.
@@ -26,7 +25,7 @@ pub async fn start(agent: &Agent, words: &[String]) -> Arc<Session> {
         let command = Arc::new(Command::new(words.join(" ")));
         session.commands.lock().push(Arc::clone(&command));
         if let Err(error) = launch(agent, name, arguments, &command) {
-            command.log.append(Stream::Stderr, format!("cannot start the entrypoint: {error}\n").as_bytes());
+            command.ledger.append(Channel::Stderr, format!("cannot start the entrypoint: {error}\n").as_bytes());
             command.finish(127).await;
         }
     }
@@ -36,29 +35,15 @@ pub async fn start(agent: &Agent, words: &[String]) -> Arc<Session> {
 fn launch(agent: &Agent, name: &str, arguments: &[String], command: &Arc<Command>) -> io::Result<()> {
     let variables = agent.environment.lock().clone();
     let path = locate(agent, name, &variables).ok_or_else(|| io::Error::other(format!("{name} is not in PATH")))?;
-    let (stdout, stdout_writer) = io::pipe()?;
-    let (stderr, stderr_writer) = io::pipe()?;
-    let nothing = io::stdin();
-    let descriptors = [nothing.as_fd(), stdout_writer.as_fd(), stderr_writer.as_fd()];
-    let program = Program {
-        path: &path,
-        arguments: arguments.to_vec(),
-        variables: &variables,
-        directory: &agent.work_dir,
-        descriptors: &descriptors,
-        terminal: false,
-    };
-    let mut outputs = Outputs::new(stdout.into(), stderr.into())?;
-    let mut job = Job::start(&program, &agent.children, &agent.identity).map_err(io::Error::other)?;
+    let program =
+        Program { path: &path, arguments: arguments.to_vec(), variables: &variables, directory: &agent.work_dir };
+    let process = Process::start(agent, &program, Streams::Apart, Vec::new(), Arc::clone(&command.ledger))
+        .map_err(io::Error::other)?;
     let command = Arc::clone(command);
     tokio::spawn(async move {
-        let exit = tokio::select! {
-            exit = job.wait() => exit,
-            () = outputs.read_to_end(&command.log) => job.wait().await,
-        };
-        outputs.drain(&command.log);
+        let End { exit, note } = process.ended().await;
+        command.ledger.append(Channel::Stderr, note.unwrap_or_default().as_bytes());
         command.finish(exit.code()).await;
-        outputs.read_to_end(&command.log).await;
     });
     Ok(())
 }

@@ -1,7 +1,4 @@
-//! `…/logs?follow=true`: a command's output as a WebSocket stream, from its beginning to its end.
-//!
-//! Each binary message is three equal bytes, 1 for standard output and 2 for standard error, then output of that
-//! kind.
+//! `…/logs?follow=true`: a command's output as a WebSocket stream of frames, from its beginning to its end.
 
 use std::sync::Arc;
 
@@ -11,30 +8,27 @@ use super::command::Command;
 use crate::http::body::Body;
 use crate::http::response::{self, Response};
 use crate::http::websocket::{WebSocket, close_code};
-use crate::process::log::{Piece, Stream, framed, gap_text};
+use crate::process::ledger::{Piece, framed, gap_text};
 
 pub async fn follow(mut socket: WebSocket, command: Arc<Command>) {
-    let mut changes = command.log.changes();
     // While this follows, the command waits for it rather than losing output.
-    let mut place = command.log.place(0);
+    let mut place = command.ledger.place(0);
     loop {
-        let sent = match command.log.read(&mut place.position) {
-            Piece::Output(stream, bytes) => socket.send_binary(framed(stream, &bytes)).await,
-            Piece::Gap(bytes) => socket.send_binary(framed(Stream::Stdout, gap_text(bytes).as_bytes())).await,
-            Piece::End => return socket.close(close_code::NORMAL, "").await,
-            Piece::Wait => tokio::select! {
-                // The log lives as long as the command.
-                _ = changes.changed() => Ok(()),
-                message = socket.receive() => match message {
-                    Some(_) => Ok(()),
-                    None => return,
-                },
+        let piece = tokio::select! {
+            piece = place.next() => piece,
+            message = socket.receive() => match message {
+                Some(_) => continue,
+                None => return,
             },
         };
-        if sent.is_err() {
-            return;
+        match framed(piece) {
+            Some(frame) => {
+                if socket.send_binary(frame).await.is_err() {
+                    return;
+                }
+            }
+            None => return socket.close(close_code::NORMAL, "").await,
         }
-        place.advance();
     }
 }
 
@@ -42,22 +36,20 @@ pub async fn follow(mut socket: WebSocket, command: Arc<Command>) {
 pub fn as_text(command: Arc<Command>) -> Response {
     let (sender, pieces) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut changes = command.log.changes();
-        let mut place = command.log.place(0);
+        let mut place = command.ledger.place(0);
         loop {
-            let text = match command.log.read(&mut place.position) {
+            let piece = tokio::select! {
+                piece = place.next() => piece,
+                () = sender.closed() => return,
+            };
+            let text = match piece {
                 Piece::Output(_, bytes) => bytes,
                 Piece::Gap(bytes) => gap_text(bytes).into_bytes(),
                 Piece::End => return,
-                Piece::Wait => tokio::select! {
-                    _ = changes.changed() => continue,
-                    () = sender.closed() => return,
-                },
             };
             if sender.send(Ok(text.into())).await.is_err() {
                 return;
             }
-            place.advance();
         }
     });
     response::plain(Body::Stream(pieces))

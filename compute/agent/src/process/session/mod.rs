@@ -1,7 +1,7 @@
 //! Sessions: shells that keep their state between commands.
 //!
 //! A session owns one shell process ([`shell`]) and the commands it was given ([`command`]), each with its own
-//! output ([`super::log`]) that can be read and followed at any time. The image's entrypoint is a session of its own
+//! output ([`super::ledger`]) that can be read and followed at any time. The image's entrypoint is a session of its own
 //! kind: one program that runs from the start.
 
 pub mod api;
@@ -147,12 +147,12 @@ fn forget(commands: &mut Vec<Arc<Command>>) {
     {
         commands.remove(oldest);
     }
-    let mut kept: usize = commands.iter().map(|command| command.log.kept()).sum();
+    let mut kept: usize = commands.iter().map(|command| command.ledger.kept()).sum();
     for command in commands.iter().filter(|command| command.exit_code().is_some()) {
         if kept <= KEPT_OUTPUT {
             break;
         }
-        kept -= command.log.kept();
-        command.log.forget();
+        kept -= command.ledger.kept();
+        command.ledger.forget();
     }
 }

@@ -30,23 +30,23 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use tokio::net::unix::pipe;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Session;
-use super::command::{Command, Outputs};
+use super::command::Command;
 use super::script::{Directory, Script};
 use crate::agent::Agent;
 use crate::guest::memory::Kills;
 use crate::http::error::Failure;
 use crate::process::children::Exit;
-use crate::process::job::Job;
-use crate::process::log::{Log, Piece, Stream};
+use crate::process::engine::{Process, Streams};
+use crate::process::ledger::{Channel, Keep, Ledger};
+use crate::process::outputs::{Output, Outputs};
+use crate::process::pipe::Pipe;
 use crate::process::program::Program;
 use crate::process::shell;
 
@@ -68,33 +68,38 @@ pub fn start(agent: &Agent, id: &str) -> Result<Arc<Session>, Failure> {
         .ok_or_else(|| Failure::bad_request("the image has no shell: install bash or sh, or use another snapshot"))?;
     let directory = Directory::make()?;
     let script = Script::make(&directory.path("sh"))?;
-    let (stdout, stdout_writer) = io::pipe()?;
-    let (stderr, stderr_writer) = io::pipe()?;
-    let nothing = io::stdin();
     let program = Program {
         path: &path,
         arguments: vec![directory.path("sh").to_string_lossy().into_owned()],
         variables: &variables,
         directory: &agent.work_dir,
-        descriptors: &[nothing.as_fd(), stdout_writer.as_fd(), stderr_writer.as_fd()],
-        terminal: false,
     };
-    let job = Job::start(&program, &agent.children, &agent.identity)?;
-    let own = Own { outputs: Outputs::new(stdout.into(), stderr.into())?, log: Log::with_limit(OWN_OUTPUT), seen: 0 };
+    let own = Arc::new(Ledger::new(Keep::Newest, OWN_OUTPUT));
+    let process = Process::start(agent, &program, Streams::Apart, Vec::new(), Arc::clone(&own))?;
     let (queue, commands) = unbounded_channel();
     let session = Arc::new(Session::new(id, queue));
-    let waiting = VecDeque::new();
-    let shell =
-        Shell { job, script, directory, own, commands, waiting, way: 0, status: 0, exits_on_error: false, number: 0 };
+    let shell = Shell {
+        process,
+        script,
+        directory,
+        own,
+        commands,
+        waiting: VecDeque::new(),
+        way: 0,
+        status: 0,
+        exits_on_error: false,
+        number: 0,
+    };
     session.set_task(tokio::spawn(shell.serve(Arc::downgrade(&session))));
     Ok(session)
 }
 
 struct Shell {
-    job: Job,
+    process: Process,
     script: Script,
     directory: Directory,
-    own: Own,
+    /// The shell's own output: traces of our lines, what a trap says at its end, errors outside of commands.
+    own: Arc<Ledger>,
     /// Ends when the session is deleted.
     commands: UnboundedReceiver<Arc<Command>>,
     waiting: VecDeque<Arc<Command>>,
@@ -108,35 +113,10 @@ struct Shell {
     number: u64,
 }
 
-/// The shell's own output: traces of our lines, what a trap says at its end, errors outside of commands.
-struct Own {
-    outputs: Outputs,
-    log: Log,
-    seen: u64,
-}
-
-impl Own {
-    /// What came since the last call.
-    fn take(&mut self) -> (String, String) {
-        self.outputs.drain(&self.log);
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        loop {
-            match self.log.read(&mut self.seen) {
-                Piece::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
-                Piece::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
-                Piece::Gap(_) => {}
-                Piece::Wait | Piece::End => break,
-            }
-        }
-        self.log.forget();
-        (String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
-    }
-}
-
 /// A command in the shell's hands.
 struct Running {
-    command: Arc<Command>,
-    outputs: Outputs,
+    takes_input: bool,
+    outputs: Arc<Outputs>,
     /// A pipe that nobody has opened for writing has no end; these are let go when the command has ended.
     _hold: [File; 2],
 }
@@ -176,43 +156,39 @@ impl Shell {
         while let Some(command) = self.commands.recv().await {
             abandon(&command).await;
         }
-        self.job.kill();
-        self.job.wait().await;
+        self.process.kill().await;
     }
 
     async fn next(&mut self) -> Result<Arc<Command>, Stop> {
         if let Some(command) = self.waiting.pop_front() {
             return Ok(command);
         }
-        let (own, log) = (&mut self.own.outputs, &self.own.log);
         tokio::select! {
             command = self.commands.recv() => command.ok_or(Stop::Deleted),
-            exit = self.job.wait() => Err(Stop::Ended(exit)),
-            // Ends with the shell, which the line above tells.
-            () = async { own.read_to_end(log).await; std::future::pending().await } => Err(Stop::Deleted),
+            end = self.process.ended() => Err(Stop::Ended(end.exit)),
         }
     }
 
     async fn run(&mut self, command: &Arc<Command>) -> Result<(), Stop> {
         self.number += 1;
         let kills = Kills::count();
-        let mut running = match self.prepare(command).await {
+        let running = match self.prepare(command).await {
             Ok(running) => running,
             Err(error) => {
-                command.log.append(Stream::Stderr, format!("cannot run the command: {error}\n").as_bytes());
+                command.ledger.append(Channel::Stderr, format!("cannot run the command: {error}\n").as_bytes());
                 command.finish(-1).await;
                 return Ok(());
             }
         };
-        let done = self.execute(&mut running).await;
-        running.outputs.drain(&command.log);
+        let done = self.execute(&running).await;
+        running.outputs.drain();
         self.add_own_output(command, done.is_err());
         for kind in ["", ".in", ".out", ".err"] {
             self.directory.remove(&format!("{}{kind}", self.number));
         }
         let explain = |exit: Exit| {
             if let Some(note) = kills.explain(exit) {
-                command.log.append(Stream::Stderr, note.as_bytes());
+                command.ledger.append(Channel::Stderr, note.as_bytes());
             }
             exit.code()
         };
@@ -220,8 +196,8 @@ impl Shell {
             Ok(code) => explain(Exit::Code(code)),
             Err(Stop::Deleted) => Exit::Signal(libc::SIGKILL).code(),
             Err(Stop::Deaf) => {
-                command.log.append(
-                    Stream::Stderr,
+                command.ledger.append(
+                    Channel::Stderr,
                     b"the session's shell does not run commands any more, as after set -n: create another session\n",
                 );
                 -1
@@ -230,9 +206,6 @@ impl Shell {
         };
         self.status = code;
         command.finish(code).await;
-        // What it left in the background may still write.
-        let Running { command, mut outputs, .. } = running;
-        tokio::spawn(async move { outputs.read_to_end(&command.log).await });
         done.map(drop)
     }
 
@@ -243,38 +216,44 @@ impl Shell {
         if command.takes_input {
             let input = self.directory.pipe(&name("in"))?;
             // Open for reading as well, so that it opens before the command reads, and never ends before it.
-            command.open_input(pipe::OpenOptions::new().read_write(true).open_sender(&input)?).await;
+            let pipe = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&input)?;
+            command.open_input(Pipe::new(pipe)?).await;
         }
         let (stdout, stderr) = (self.directory.pipe(&name("out"))?, self.directory.pipe(&name("err"))?);
         let read = |path: &Path| OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
         let write = |path: &Path| OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
-        let outputs = Outputs::new(read(&stdout)?.into(), read(&stderr)?.into())?;
+        let output = |channel, path| Output::new(channel, read(path)?);
+        let (first, second) = (output(Channel::Stdout, &stdout)?, output(Channel::Stderr, &stderr)?);
         let hold = [write(&stdout)?, write(&stderr)?];
+        let outputs = Arc::new(Outputs::new(Arc::clone(&command.ledger), first, Some(second)));
         self.directory.write(&self.number.to_string(), &format!("{}\n", command.text))?;
-        Ok(Running { command: Arc::clone(command), outputs, _hold: hold })
+        // Also what it leaves in the background.
+        let reading = Arc::clone(&outputs);
+        tokio::spawn(async move { reading.read_to_end().await });
+        Ok(Running { takes_input: command.takes_input, outputs, _hold: hold })
     }
 
     /// The command's exit code.
-    async fn execute(&mut self, running: &mut Running) -> Result<i32, Stop> {
-        let way = self.find_way(running).await?;
+    async fn execute(&mut self, running: &Running) -> Result<i32, Stop> {
+        let way = self.find_way().await?;
         if self.status != 0 && !self.exits_on_error {
             self.directory.write("status", &format!("\\return {}\n", self.status)).map_err(|_| Stop::Deaf)?;
             let line = format!("{way} {}\n", self.directory.word("status"));
-            self.say(&line, running).await?;
+            self.say(&line).await?;
         }
-        self.own.take();
+        self.own_output();
         let word = |kind: &str| self.directory.word(&format!("{}{kind}", self.number));
-        let input = if running.command.takes_input { word(".in") } else { "/dev/null".to_owned() };
+        let input = if running.takes_input { word(".in") } else { "/dev/null".to_owned() };
         let line = format!("{way} {} <{input} >|{} 2>|{}\n", word(""), word(".out"), word(".err"));
-        self.say(&line, running).await?;
+        self.say(&line).await?;
         // Its name is not known before the command is at work.
         let report = format!("{}.{:x}.", self.number, RandomState::new().build_hasher().finish());
         let line = format!("{MINE}= >|\"{}${MINE}_status.$-\"\n", self.directory.path(&report).display());
-        self.say(&format!("{MINE}_status=$?\n{line}"), running).await?;
-        self.say("\n", running).await?;
+        self.say(&format!("{MINE}_status=$?\n{line}")).await?;
+        self.say("\n").await?;
         if self.directory.restore().is_ok_and(|restored| restored) {
-            self.say(&line, running).await?;
-            self.say("\n", running).await?;
+            self.say(&line).await?;
+            self.say("\n").await?;
         }
         let told = self.directory.find(&report).ok_or(Stop::Deaf)?;
         self.directory.remove(&format!("{report}{told}"));
@@ -284,10 +263,10 @@ impl Shell {
     }
 
     /// A way to source files that works at present.
-    async fn find_way(&mut self, running: &mut Running) -> Result<&'static str, Stop> {
+    async fn find_way(&mut self) -> Result<&'static str, Stop> {
         for remedy in [&[][..], &REMEDY] {
             for line in remedy {
-                self.say(&format!("{line}\n"), running).await?;
+                self.say(&format!("{line}\n")).await?;
             }
             for _ in WAYS {
                 let way = WAYS[self.way];
@@ -296,8 +275,8 @@ impl Shell {
                 written.map_err(|_| Stop::Deaf)?;
                 // `||`, for `set -e` must not take a way that is none for a failure.
                 let line = format!("{way} {} || {MINE}=\n", self.directory.word("probe"));
-                self.say(&line, running).await?;
-                self.say("\n", running).await?;
+                self.say(&line).await?;
+                self.say("\n").await?;
                 if self.directory.remove("alive") {
                     return Ok(way);
                 }
@@ -307,29 +286,19 @@ impl Shell {
         Err(Stop::Deaf)
     }
 
-    /// Gives the shell a line, and waits until it has read it. Meanwhile what the command writes is read.
-    async fn say(&mut self, line: &str, running: &mut Running) -> Result<(), Stop> {
+    /// Gives the shell a line, and waits until it has read it.
+    async fn say(&mut self, line: &str) -> Result<(), Stop> {
         if self.script.send(line).await.is_err() {
             return Err(Stop::Deaf);
         }
-        let Running { command, outputs, .. } = running;
-        let (own, log) = (&mut self.own.outputs, &self.own.log);
-        let reading = async {
-            tokio::join!(outputs.read_to_end(&command.log), own.read_to_end(log));
-            // Neither ends before the shell does.
-            std::future::pending().await
-        };
-        tokio::pin!(reading);
         loop {
             tokio::select! {
                 taken = self.script.taken() => return taken.map_err(|_| Stop::Deaf),
-                exit = self.job.wait() => return Err(Stop::Ended(exit)),
-                () = &mut reading => {}
+                end = self.process.ended() => return Err(Stop::Ended(end.exit)),
                 next = self.commands.recv() => match next {
                     Some(next) => self.waiting.push_back(next),
                     None => {
-                        self.job.kill();
-                        self.job.wait().await;
+                        self.process.kill().await;
                         return Err(Stop::Deleted);
                     }
                 },
@@ -337,22 +306,32 @@ impl Shell {
         }
     }
 
+    /// What the shell wrote outside of commands since the last call, to its output and to its error output.
+    fn own_output(&mut self) -> [String; 2] {
+        self.process.drain();
+        let mut texts = [Vec::new(), Vec::new()];
+        for (channel, bytes) in self.own.take() {
+            texts[usize::from(channel == Channel::Stderr)].extend(bytes);
+        }
+        texts.map(|text| String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// What the shell itself had to say: errors of redirections, zsh's traces; at its end also what a trap wrote.
     fn add_own_output(&mut self, command: &Command, ended: bool) {
-        let (stdout, stderr) = self.own.take();
+        let [stdout, stderr] = self.own_output();
         let theirs = |text: String| -> String {
             text.split_inclusive('\n')
                 .filter(|line| !self.directory.is_mentioned(line) && !line.contains(MINE))
                 .collect()
         };
         if ended {
-            command.log.append(Stream::Stdout, stdout.as_bytes());
+            command.ledger.append(Channel::Stdout, stdout.as_bytes());
         }
-        command.log.append(Stream::Stderr, theirs(stderr).as_bytes());
+        command.ledger.append(Channel::Stderr, theirs(stderr).as_bytes());
     }
 }
 
 async fn abandon(command: &Command) {
-    command.log.append(Stream::Stderr, b"the session's shell ended before this command ran\n");
+    command.ledger.append(Channel::Stderr, b"the session's shell ended before this command ran\n");
     command.finish(-1).await;
 }
