@@ -146,7 +146,8 @@ fn what_a_command_sets_does_not_break_the_session() {
             assert_eq!(outcome(agent, "/bin/echo on; /bin/false"), ("on\n".into(), 1), "{shell}: {setting}");
             let answer = run(agent, "/bin/echo err >&2");
             let stderr = answer["stderr"].as_str().expect("a text");
-            assert!(stderr.contains("err\n") && !stderr.contains(" . /"), "{shell}: {setting}: {stderr}");
+            let ours = [" . /", ". '/", "_sebring"].iter().any(|ours| stderr.contains(ours));
+            assert!(stderr.contains("err\n") && !ours, "{shell}: {setting}: {stderr}");
             assert_eq!(answer["exitCode"], 0, "{shell}: {setting}");
             if setting.starts_with("set -x") {
                 assert!(stderr.contains("echo err\n"), "{shell}: {stderr}");
@@ -164,6 +165,45 @@ fn a_failure_under_errexit_ends_the_session() {
         assert_eq!(outcome(agent, "false || echo on"), ("on\n".into(), 0), "{shell}");
         assert_eq!(outcome(agent, "echo before; sh -c 'exit 7'; echo after"), ("before\n".into(), 7), "{shell}");
         assert_ended(agent, "has ended with exit code 7");
+    });
+}
+
+#[test]
+fn a_status_that_errexit_forgives_is_the_commands() {
+    in_each_shell(|agent, shell| {
+        assert_eq!(outcome(agent, "set -e; false && true"), (String::new(), 1), "{shell}");
+        for (command, code) in [
+            ("false || true", 0),
+            ("if false; then echo no; fi", 0),
+            ("while false; do :; done", 0),
+            ("! true", 1),
+            ("[ -d /nowhere ] && cd /nowhere", 1),
+            ("false && echo no # and so on", 1),
+            ("cat <<E\nE", 0),
+            ("sleep 0 &", 0),
+        ] {
+            assert_eq!(outcome(agent, command), (String::new(), code), "{shell}: {command}");
+        }
+        assert_eq!(outcome(agent, "echo x \\"), ("x\n".into(), 0), "{shell}");
+        let traced = run(agent, "set -x; false && true");
+        assert_eq!((&traced["exitCode"], &traced["stdout"]), (&json!(1), &json!("")), "{shell}");
+        assert!(!traced["stderr"].as_str().expect("a text").contains("_sebring"), "{shell}: {traced}");
+        assert_eq!(outcome(agent, "false && true; (exit 6)").1, 6, "{shell}");
+        assert_ended(agent, "has ended with exit code 6");
+    });
+}
+
+#[test]
+fn a_function_named_command_stands_in_no_ones_way() {
+    in_each_shell(|agent, shell| {
+        run(agent, "command() { echo taken \"$@\"; return 9; }; set -x");
+        for half in ["echo 'open", "if", "f() {"] {
+            assert_ne!(outcome(agent, half), (String::new(), 0), "{shell}: {half}");
+        }
+        let answer = run(agent, "command -v sh");
+        assert_eq!((&answer["stdout"], &answer["exitCode"]), (&json!("taken -v sh\n"), &json!(9)), "{shell}");
+        assert!(!answer["stderr"].as_str().expect("a text").contains("set -n"), "{shell}: {answer}");
+        assert_eq!(outcome(agent, "echo $?; return 3; echo no"), ("9\n".into(), 3), "{shell}");
     });
 }
 
@@ -427,6 +467,15 @@ fn the_entrypoint_is_a_session() {
     let plain = Agent::new();
     assert_eq!(plain.get("/process/session/entrypoint").json()["commands"], json!([]));
     assert_eq!(plain.get("/process/session/entrypoint/logs").json()["output"], "");
+}
+
+#[test]
+fn characters_stay_whole_beside_errors() {
+    let agent = session();
+    // The first two bytes of a character, a line of the other stream, the third byte.
+    let answer = run(&agent, r"printf '\346\274'; sleep 0.1; echo err >&2; sleep 0.1; printf '\242\n'");
+    assert_eq!((&answer["stdout"], &answer["stderr"]), (&json!("漢\n"), &json!("err\n")));
+    assert_eq!(answer["output"], "err\n漢\n");
 }
 
 #[test]

@@ -87,9 +87,9 @@ impl Directory {
         format!("'{}'", self.path(name).display())
     }
 
-    /// What every trace of a line of ours has in it: the sourcing of a file from here.
+    /// What every line of ours and its trace have in them: the sourcing of a file from here.
     pub fn is_mentioned(&self, line: &str) -> bool {
-        line.contains(&format!(". {}/", self.0.display()))
+        ["", "'"].iter().any(|quote| line.contains(&format!(". {quote}{}/", self.0.display())))
     }
 
     pub fn write(&self, name: &str, text: &str) -> io::Result<()> {

@@ -14,9 +14,10 @@
 //! | text with an open quote, half an `if` | a syntax error is its result, the session goes on | dash: also for `${x?}`, `set -u` |
 //! | `return 3` | ends the command with 3 | |
 //! | `exit 3`, `exec program`, `kill $$` | ends the session with that code, after the output of an `EXIT` trap | |
-//! | `set -e`, then a failure | ends the session with that code, as it ends a typed shell; also a last status other than 0 that `set -e` itself would forgive, such as that of `! true` | zsh: `ERR_RETURN` alike |
+//! | `set -e`, then a failure | ends the session with that code, as it ends a typed shell | zsh: `ERR_RETURN` alike |
+//! | `set -e`, then a status that it forgives: `false \|\| true`, `if false`, `! true`, `false && x` | is the command's exit code, the session goes on | with a here-document or `set -v`, such a last status other than 0 ends it |
 //! | `set -u`, then an unset variable | ends the session, as it ends a script | dash, zsh: goes on |
-//! | functions or aliases named as any builtin | the session goes on: of the ways to source a file, one that works is found before each command; if none does, the functions before them are unset | dash refuses names of special builtins, and where `command` is taken it ends at a syntax error |
+//! | functions or aliases named as any builtin | the session goes on: of the ways to source a file, one that works is found before each command; if none does, the functions before them are unset | dash refuses names of special builtins; where `command` is taken, it parses each text in a subshell first, since a syntax error would end it |
 //! | `PATH`, `IFS`, `PS4`, `set -C`, `set -f`, `umask`, `unset -f`, `trap '' EXIT` | stays for later commands, and nothing of ours depends on it | |
 //! | `exec 1>&-`, `exec >file` | holds for that command: each one gets its own streams; other descriptors stay | |
 //! | `set -x`, `set -v` | traces the commands, not the lines around them | |
@@ -58,6 +59,13 @@ const REMEDY: [&str; 3] = ["POSIXLY_CORRECT=y", "\\unset -f . command builtin so
 /// Begins the names of our variables. An assignment is the one command that neither an alias nor a function stands
 /// before; it keeps the exit code and, by its redirection, makes the file that tells it.
 const MINE: &str = "_sebring";
+/// The end of a file whose last status the shell must not take for a failure: the file's own is 0 then. Its trace goes
+/// nowhere. The line before it is for a text that ends in a backslash.
+const FORGIVING: &str = "\n{ _sebring_status=$?; } >/dev/null 2>&1\n";
+/// The exit code of shells for it.
+const SYNTAX_ERROR: i32 = 2;
+/// Begins a file that is parsed only.
+const PARSING: &str = "{ \\set -n; } 2>/dev/null\n";
 /// What the shell says outside of its commands' streams, at most.
 const OWN_OUTPUT: usize = 64 * 1024;
 
@@ -87,7 +95,8 @@ pub fn start(agent: &Agent, id: &str) -> Result<Arc<Session>, Failure> {
         waiting: VecDeque::new(),
         way: 0,
         status: 0,
-        exits_on_error: false,
+        options: String::new(),
+        is_plain: is_plain(&path),
         number: 0,
     };
     session.set_task(tokio::spawn(shell.serve(Arc::downgrade(&session))));
@@ -107,15 +116,19 @@ struct Shell {
     way: usize,
     /// Of the command before, which `$?` tells the next one.
     status: i32,
-    /// `set -e` holds: it would take that code for a failure.
-    exits_on_error: bool,
+    /// The shell's options (`$-`) when the former command ended. With `e` it takes that code for a failure.
+    options: String,
+    /// A syntax error in a sourced file ends it.
+    is_plain: bool,
     /// Of the present command.
     number: u64,
 }
 
 /// A command in the shell's hands.
 struct Running {
-    takes_input: bool,
+    command: Arc<Command>,
+    /// Its file ends with [`FORGIVING`].
+    forgives: bool,
     outputs: Arc<Outputs>,
     /// A pipe that nobody has opened for writing has no end; these are let go when the command has ended.
     _hold: [File; 2],
@@ -183,7 +196,7 @@ impl Shell {
         let done = self.execute(&running).await;
         running.outputs.drain();
         self.add_own_output(command, done.is_err());
-        for kind in ["", ".in", ".out", ".err"] {
+        for kind in ["", ".in", ".out", ".err", ".try"] {
             self.directory.remove(&format!("{}{kind}", self.number));
         }
         let explain = |exit: Exit| {
@@ -226,30 +239,40 @@ impl Shell {
         let (first, second) = (output(Channel::Stdout, &stdout)?, output(Channel::Stderr, &stderr)?);
         let hold = [write(&stdout)?, write(&stderr)?];
         let outputs = Arc::new(Outputs::new(Arc::clone(&command.ledger), first, Some(second)));
-        self.directory.write(&self.number.to_string(), &format!("{}\n", command.text))?;
+        let forgives = must_forgive(&self.options, &command.text);
+        let end = if forgives { FORGIVING } else { "" };
+        self.directory.write(&self.number.to_string(), &format!("{}\n{end}", command.text))?;
         // Also what it leaves in the background.
         let reading = Arc::clone(&outputs);
         tokio::spawn(async move { reading.read_to_end().await });
-        Ok(Running { takes_input: command.takes_input, outputs, _hold: hold })
+        Ok(Running { command: Arc::clone(command), forgives, outputs, _hold: hold })
     }
 
     /// The command's exit code.
     async fn execute(&mut self, running: &Running) -> Result<i32, Stop> {
         let way = self.find_way().await?;
-        if self.status != 0 && !self.exits_on_error {
+        if self.is_plain && way != WAYS[0] && !self.parses(way, running).await? {
+            return Ok(SYNTAX_ERROR);
+        }
+        let mut status = "$?".to_owned();
+        if running.forgives {
+            status = format!("${{{MINE}_status:-$?}}");
+            self.say(&format!("{MINE}_status=\n")).await?;
+        }
+        if self.status != 0 && !self.options.contains('e') {
             self.directory.write("status", &format!("\\return {}\n", self.status)).map_err(|_| Stop::Deaf)?;
             let line = format!("{way} {}\n", self.directory.word("status"));
             self.say(&line).await?;
         }
         self.own_output();
         let word = |kind: &str| self.directory.word(&format!("{}{kind}", self.number));
-        let input = if running.takes_input { word(".in") } else { "/dev/null".to_owned() };
+        let input = if running.command.takes_input { word(".in") } else { "/dev/null".to_owned() };
         let line = format!("{way} {} <{input} >|{} 2>|{}\n", word(""), word(".out"), word(".err"));
         self.say(&line).await?;
         // Its name is not known before the command is at work.
         let report = format!("{}.{:x}.", self.number, RandomState::new().build_hasher().finish());
         let line = format!("{MINE}= >|\"{}${MINE}_status.$-\"\n", self.directory.path(&report).display());
-        self.say(&format!("{MINE}_status=$?\n{line}")).await?;
+        self.say(&format!("{MINE}_status={status}\n{line}")).await?;
         self.say("\n").await?;
         if self.directory.restore().is_ok_and(|restored| restored) {
             self.say(&line).await?;
@@ -258,8 +281,19 @@ impl Shell {
         let told = self.directory.find(&report).ok_or(Stop::Deaf)?;
         self.directory.remove(&format!("{report}{told}"));
         let (code, options) = told.split_once('.').ok_or(Stop::Deaf)?;
-        self.exits_on_error = options.contains('e');
+        self.options = options.to_owned();
         code.parse().map_err(|_| Stop::Deaf)
+    }
+
+    /// Whether the command's text has no syntax error. The shell says which.
+    async fn parses(&mut self, way: &str, running: &Running) -> Result<bool, Stop> {
+        let name = |kind: &str| format!("{}{kind}", self.number);
+        let text = format!("{PARSING}{}\n", running.command.text);
+        self.directory.write(&name(".try"), &text).map_err(|_| Stop::Deaf)?;
+        let [text, errors, alive] = [&name(".try"), &name(".err"), "alive"].map(|name| self.directory.word(name));
+        self.say(&format!("({way} {text} 2>|{errors}) && {MINE}= >|{alive}\n")).await?;
+        self.say("\n").await?;
+        Ok(self.directory.remove("alive"))
     }
 
     /// A way to source files that works at present.
@@ -329,6 +363,23 @@ impl Shell {
         }
         command.ledger.append(Channel::Stderr, theirs(stderr).as_bytes());
     }
+}
+
+/// Whether it is a POSIX shell without extensions, or bash when it is called as one.
+fn is_plain(path: &Path) -> bool {
+    let real = path.canonicalize().unwrap_or_default();
+    let name = real.file_name().unwrap_or_default().to_string_lossy();
+    path.ends_with("sh") || !(name.starts_with("bash") || name.starts_with("zsh"))
+}
+
+/// Whether the shell might exit for the text's last status, be it one that `set -e` forgives, like that of `! true` or
+/// `false && x`. Where more text would change what the text means, or be shown, nothing can be done about it.
+fn must_forgive(options: &str, text: &str) -> bool {
+    let sets = |option| {
+        text.split("set -").skip(1).filter_map(|rest| rest.split_whitespace().next()).any(|word| word.contains(option))
+    };
+    let exits = options.contains('e') || sets('e') || text.contains("errexit");
+    exits && !options.contains('v') && !sets('v') && !text.contains("<<") && !text.trim_end().ends_with(['&', '|'])
 }
 
 async fn abandon(command: &Command) {
