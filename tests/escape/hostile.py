@@ -102,7 +102,7 @@ class Images:
 def plant_in_image(rootfs, states):
     """Makes them in the files of an image; answers what was refused."""
     command = [sys.executable, "-I", "-S", plant.__file__, PROGRAM, json.dumps(states), rootfs]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
     return json.loads(said.split("REFUSED", 1)[1])
 
 
