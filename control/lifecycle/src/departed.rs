@@ -1,6 +1,6 @@
 //! Sandboxes that are gone, for the seconds in which former clients look at what they deleted.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,30 +9,38 @@ use sebring_types::{OrganizationId, SandboxId};
 
 /// How long one is remembered.
 const REMEMBERED: Duration = Duration::from_secs(10);
-/// How many are remembered; further ones push the oldest out.
-const MOST: usize = 1024;
+/// How many of one organization are remembered; further ones push its oldest out.
+const MOST: usize = 256;
 
-/// The last ones, the oldest first.
+/// The last ones of each organization, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Departed {
-    last: Mutex<VecDeque<(Instant, Sandbox)>>,
+    last: Mutex<HashMap<OrganizationId, VecDeque<(Instant, Sandbox)>>>,
 }
 
 impl Departed {
-    pub fn note(&self, sandbox: Sandbox) {
+    /// Remembers it without what its owner put into it: secrets, and the larger part of its size.
+    pub fn note(&self, mut sandbox: Sandbox) {
+        (sandbox.env, sandbox.labels) = Default::default();
         let now = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        while last.len() >= MOST || last.front().is_some_and(|(since, _)| now - *since >= REMEMBERED) {
-            last.pop_front();
+        last.retain(|_, own| {
+            while own.front().is_some_and(|(since, _)| now - *since >= REMEMBERED) {
+                own.pop_front();
+            }
+            !own.is_empty()
+        });
+        let own = last.entry(sandbox.organization).or_default();
+        if own.len() >= MOST {
+            own.pop_front();
         }
-        last.push_back((now, sandbox));
+        own.push_back((now, sandbox));
     }
 
     pub fn find(&self, organization: OrganizationId, id: SandboxId) -> Option<Sandbox> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = last.iter().rev().take_while(|(since, _)| since.elapsed() < REMEMBERED);
-        let mut own = lately.map(|(_, sandbox)| sandbox).filter(|sandbox| sandbox.organization == organization);
-        own.find(|sandbox| sandbox.id == id).cloned()
+        let lately = last.get(&organization)?.iter().rev().take_while(|(since, _)| since.elapsed() < REMEMBERED);
+        lately.map(|(_, sandbox)| sandbox).find(|sandbox| sandbox.id == id).cloned()
     }
 }
 
@@ -44,13 +52,20 @@ mod tests {
     async fn remembers_the_last_ones_of_each_owner() {
         let sandbox = sebring_testing::Rig::new().await.sandbox().await;
         let departed = Departed::default();
-        departed.note(sandbox.clone());
-        assert_eq!(departed.find(sandbox.organization, sandbox.id).as_ref(), Some(&sandbox));
-        assert_eq!(departed.find(OrganizationId::generate(), sandbox.id), None);
+        let secret = [("TOKEN".to_owned(), "secret".to_owned())];
+        departed.note(Sandbox { env: secret.into_iter().collect(), ..sandbox.clone() });
+        let found = departed.find(sandbox.organization, sandbox.id);
+        assert_eq!(found, Some(Sandbox { env: Default::default(), labels: Default::default(), ..sandbox.clone() }));
+        let other = OrganizationId::generate();
+        assert_eq!(departed.find(other, sandbox.id), None);
+        for _ in 0..MOST {
+            departed.note(Sandbox { id: SandboxId::generate(), organization: other, ..sandbox.clone() });
+        }
+        assert!(departed.find(sandbox.organization, sandbox.id).is_some(), "others push out their own");
         for _ in 0..MOST {
             departed.note(Sandbox { id: SandboxId::generate(), ..sandbox.clone() });
         }
         assert_eq!(departed.find(sandbox.organization, sandbox.id), None);
-        assert_eq!(departed.last.lock().expect("whole").len(), MOST);
+        assert!(departed.last.lock().expect("whole").values().all(|own| own.len() == MOST));
     }
 }
