@@ -1,5 +1,6 @@
 //! What a network namespace holds beside its sockets' queues, asked for from within.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use super::{Held, SENT, each_line};
@@ -37,8 +38,8 @@ const QUEUE: u64 = 1024;
 const RING_PLACE: u64 = 4 * 8;
 /// Bytes of a queueing discipline, or of a class in one, at least.
 const DISCIPLINE: u64 = 512;
-/// Interfaces whose classes are counted.
-const MOST_CLASSFUL: usize = 256;
+/// Interfaces whose classes are counted: so many hold enough by themselves.
+const MOST_CLASSFUL: usize = 1 << 14;
 /// Bytes that a packet may have which waits for a program: as large as the loopback interface carries them.
 const LARGEST_PACKET: u64 = 64 * 1024;
 /// Bytes of the list of queues that are read; there can be 65,536 of a line each.
@@ -49,12 +50,11 @@ const TRACKED: u64 = 256;
 /// Adds what the network of this thread holds, which may be any that root inside made. `sent` is what its sockets have sent and
 /// nobody has taken: queues have those packets, and others whose sockets are closed.
 pub(super) fn add(sent: u64, held: &mut Held) {
-    let (queued, disciplines) = disciplines();
+    let Disciplines { queued, count, interfaces: queueing } = disciplines();
     held.add(SENT, sent.max(queued));
-    let (interfaces, bytes) = interfaces();
-    held.add("interfaces", bytes);
-    let classes = interfaces.iter().take(MOST_CLASSFUL).map(|&index| classes(index)).fold(0, u64::saturating_add);
-    held.add("traffic control", disciplines.saturating_add(classes).saturating_mul(DISCIPLINE));
+    held.add("interfaces", interfaces());
+    let classes = queueing.into_iter().take(MOST_CLASSFUL).map(classes).fold(0, u64::saturating_add);
+    held.add("traffic control", count.saturating_add(classes).saturating_mul(DISCIPLINE));
     held.add("packets that wait for a program", waiting());
     held.add("rings of packet sockets", rings());
     let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap_or_default();
@@ -75,14 +75,24 @@ fn dump(socket: io::Result<Socket>, question: u16, body: &[u8], each: impl FnMut
     }
 }
 
-/// Bytes of packets in queueing disciplines, and how many of these there are.
-fn disciplines() -> (u64, u64) {
-    let (mut bytes, mut count) = (0u64, 0);
+/// The queueing disciplines of a network.
+#[derive(Debug, Default)]
+struct Disciplines {
+    /// Bytes of packets in them.
+    queued: u64,
+    count: u64,
+    /// The indices of interfaces that have one.
+    interfaces: BTreeSet<i32>,
+}
+
+fn disciplines() -> Disciplines {
+    let mut found = Disciplines::default();
     dump(Socket::open(), libc::RTM_GETQDISC, &[0; TCMSG], |discipline| {
-        bytes = bytes.saturating_add(backlog(discipline).unwrap_or_default().into());
-        count += 1;
+        found.queued = found.queued.saturating_add(backlog(discipline).unwrap_or_default().into());
+        found.count += 1;
+        found.interfaces.extend(number(discipline, 1).map(u32::cast_signed));
     });
-    (bytes, count)
+    found
 }
 
 /// How many classes the queueing disciplines of an interface have.
@@ -94,14 +104,13 @@ fn classes(interface: i32) -> u64 {
     count
 }
 
-/// The indices of all interfaces, and their bytes.
-fn interfaces() -> (Vec<i32>, u64) {
-    let (mut indices, mut bytes) = (Vec::new(), 0u64);
+/// Bytes of all interfaces.
+fn interfaces() -> u64 {
+    let mut bytes = 0u64;
     dump(Socket::open(), libc::RTM_GETLINK, &[0; IFINFOMSG], |interface| {
-        indices.extend(number(interface, 1).map(u32::cast_signed));
         bytes = bytes.saturating_add(interface_size(interface));
     });
-    (indices, bytes)
+    bytes
 }
 
 /// Of an `ifinfomsg` with its attributes.
@@ -195,17 +204,17 @@ mod tests {
         std::thread::spawn(move || {
             // SAFETY: the network of this thread and of its children alone.
             unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.expect("a network");
-            let (_, before) = interfaces();
+            let before = interfaces();
             assert!(shell("ip link add v0 txqueuelen 1000000 numtxqueues 2 type veth peer name v1").success());
-            let (indices, after) = interfaces();
+            let after = interfaces();
             assert!(after - before > 2 * 1_000_000 * RING_PLACE, "{before} {after}");
             // SAFETY: the name is a C string.
             let index = unsafe { libc::if_nametoindex(c"v0".as_ptr()) }.cast_signed();
-            assert!(indices.contains(&index));
             let class = "for n in 1 2 3; do tc class add dev v0 parent 1: classid 1:$n htb rate 1mbit; done";
             assert!(shell(&format!("tc qdisc add dev v0 root handle 1: htb; {class}")).success());
             assert_eq!(classes(index), 3);
-            assert!(disciplines().1 >= 1);
+            let found = disciplines();
+            assert!(found.interfaces.contains(&index) && found.count >= 1, "{found:?}");
         })
         .join()
         .expect("counted");
