@@ -66,6 +66,30 @@ fn errors_leave_the_context_usable() {
     assert_eq!(python(&agent, "print(1)").stdout, "1\n");
 }
 
+/// Its time ends although its output is stuck, and the next has the context.
+#[test]
+fn a_client_that_does_not_read_holds_up_nobody_else() {
+    let agent = Agent::new();
+    let mut stalled = agent.websocket("/process/interpreter/execute", "");
+    let loud = "kept = 7\nwhile True: print('x' * 100000)";
+    stalled.send(Message::text(json!({"code": loud, "timeout": 1}).to_string())).expect("an open socket");
+    // Its beginning: the code runs.
+    stalled.read().expect("output");
+    assert_eq!(python(&agent, "print(kept)").stdout, "7\n");
+}
+
+/// A process that is stopped takes no code: the time limit counts all the same.
+#[test]
+fn code_that_is_not_taken_is_overdue() {
+    let agent = Agent::new();
+    let pid: i32 = python(&agent, "import os\nos.getpid()").stdout.trim().parse().expect("a number");
+    // SAFETY: a signal to a process of the agent's, which is ours.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
+    let long = format!("print({:?})", "x".repeat(1 << 20));
+    assert_eq!(run(&agent, &json!({"code": long, "timeout": 1})).code, 4008);
+    assert_eq!(python(&agent, "print(1)").stdout, "1\n", "by another process");
+}
+
 #[test]
 fn time_is_limited() {
     let agent = Agent::new();

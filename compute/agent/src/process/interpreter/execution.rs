@@ -89,12 +89,15 @@ async fn run(socket: &mut WebSocket, agent: &Agent, wanted: &Wanted, context: &C
         Ok(None) => return (close_code::POLICY, format!("interpreter context {} is not active", context.id)),
         Err(failure) => return (close_code::ERROR, failure.message),
     };
-    let end = follow(socket, &mut turn, wanted, context, limit).await;
+    let (end, rest) = follow(socket, &mut turn, wanted, context, limit).await;
     if let End::Died | End::Overdue = end {
         turn.discard().await;
     }
     // The next execution need not wait for this one's client.
     drop(turn);
+    for (channel, text) in rest {
+        send_output(socket, channel, text).await;
+    }
     match end {
         End::Completed(error) => {
             let error = error.map(|Error { name, value, traceback }| Frame::Error { name, value, traceback });
@@ -122,31 +125,45 @@ enum End {
     Died,
 }
 
-/// Runs the code and passes its output on.
+/// Output that was read and is not sent yet.
+type Rest = Vec<(Channel, String)>;
+
+/// Runs the code and passes its output on. A client that does not read holds up neither the deadline nor who deletes the context.
 async fn follow(
     socket: &mut WebSocket,
     turn: &mut Turn<'_>,
     wanted: &Wanted,
     context: &Context,
     limit: Duration,
-) -> End {
-    let Some(worker) = turn.worker() else { return End::Died };
+) -> (End, Rest) {
+    let Some(worker) = turn.worker() else { return (End::Died, Rest::new()) };
     let ledger = worker.ledger();
     // What stands before it belongs to the code before.
     let mut place = ledger.place(worker.position());
     let mut decoders = Decoders::default();
     let nothing = Variables::new();
-    let sent = worker.send(&wanted.code, wanted.envs.as_ref().unwrap_or(&nothing)).await;
     let mut deadline = Instant::now() + limit;
+    let sent = tokio::select! {
+        sent = worker.send(&wanted.code, wanted.envs.as_ref().unwrap_or(&nothing)) => sent.is_ok(),
+        // A process that does not take its code can't be asked to stop.
+        () = sleep_until(deadline) => return (End::Overdue, Rest::new()),
+        () = hung_up(socket) => return (End::Overdue, Rest::new()),
+        () = context.deleted() => return (End::Died, Rest::new()),
+    };
     let (mut interrupted, mut listening) = (false, true);
     let end = loop {
-        if sent.is_err() {
+        if !sent {
             break End::Died;
         }
         tokio::select! {
             piece = place.next() => match piece {
                 Piece::Output(channel, bytes) if listening => {
-                    if !send_output(socket, channel, decoders.decode(channel, &bytes)).await {
+                    let taken = tokio::select! {
+                        taken = send_output(socket, channel, decoders.decode(channel, &bytes)) => taken,
+                        () = sleep_until(deadline) => false,
+                        () = context.deleted() => return (End::Died, Rest::new()),
+                    };
+                    if !taken {
                         (listening, deadline) = (false, Instant::now());
                     }
                 }
@@ -163,7 +180,7 @@ async fn follow(
             },
             () = sleep_until(deadline) => {
                 if interrupted {
-                    return End::Overdue;
+                    return (End::Overdue, Rest::new());
                 }
                 worker.interrupt();
                 (interrupted, deadline) = (true, Instant::now() + PATIENCE);
@@ -174,21 +191,24 @@ async fn follow(
                     (listening, deadline) = (false, Instant::now());
                 }
             }
-            () = context.deleted() => return End::Died,
+            () = context.deleted() => return (End::Died, Rest::new()),
         }
     };
     // What had been written by then.
-    let written = worker.position();
+    let (written, mut rest) = (worker.position(), Rest::new());
     while let Some(piece) = place.next_before(written) {
         if let Piece::Output(channel, bytes) = piece {
-            send_output(socket, channel, decoders.decode(channel, &bytes)).await;
+            rest.push((channel, decoders.decode(channel, &bytes)));
         }
     }
-    for (channel, rest) in decoders.finish() {
-        send_output(socket, channel, rest.to_owned()).await;
-    }
+    rest.extend(decoders.finish().map(|(channel, text)| (channel, text.to_owned())));
     ledger.forget();
-    end
+    (end, if listening { rest } else { Rest::new() })
+}
+
+/// Waits until the client has gone. Its messages mean nothing.
+async fn hung_up(socket: &mut WebSocket) {
+    while socket.receive().await.is_some() {}
 }
 
 /// False when the client has gone.
