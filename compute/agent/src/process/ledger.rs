@@ -63,8 +63,8 @@ struct State {
     kept: usize,
     /// Bytes of each channel that are not kept.
     gone: [u64; 3],
-    /// Nothing more is to be waited for.
-    closed: bool,
+    /// How many have more to say; without any there is nothing more to wait for.
+    writers: u32,
 }
 
 #[derive(Debug)]
@@ -96,7 +96,7 @@ pub struct Texts {
 impl Ledger {
     /// Keeps so many bytes.
     pub fn new(keep: Keep, limit: usize) -> Self {
-        let state = State { limit, frames: VecDeque::new(), end: 0, kept: 0, gone: [0; 3], closed: false };
+        let state = State { limit, frames: VecDeque::new(), end: 0, kept: 0, gone: [0; 3], writers: 1 };
         Self {
             state: Shared::new(state),
             keep,
@@ -125,9 +125,16 @@ impl Ledger {
         self.changed.send_replace(());
     }
 
-    /// Tells readers that what is there now is everything they need to wait for.
+    /// Another one has something to say beside the process, and closes it as well.
+    pub fn share(&self) {
+        self.state.lock().writers += 1;
+    }
+
+    /// Tells readers that what is there now is everything they need to wait for, once all who write have done so.
     pub fn close(&self) {
-        self.state.lock().closed = true;
+        let mut state = self.state.lock();
+        state.writers = state.writers.saturating_sub(1);
+        drop(state);
         self.changed.send_replace(());
     }
 
@@ -189,7 +196,7 @@ impl Ledger {
     pub fn read(&self, position: &mut u64) -> Option<Piece> {
         let state = self.state.lock();
         if *position >= state.end {
-            return state.closed.then_some(Piece::End);
+            return (state.writers == 0).then_some(Piece::End);
         }
         let index = state.frames.partition_point(|frame| frame.end() <= *position);
         let frame = state.frames.get(index);
@@ -443,6 +450,19 @@ mod tests {
         assert!(ledger.wait_for_readers().now_or_never().is_none());
         drop(place);
         ledger.wait_for_readers().await;
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_all_who_write_have_ended() {
+        let ledger = newest(LIMIT);
+        ledger.share();
+        let mut place = ledger.place(0);
+        ledger.close();
+        assert!(place.next().now_or_never().is_none(), "another one may still write");
+        ledger.append(Channel::Stderr, b"why it ended");
+        ledger.close();
+        assert_eq!(place.next().await, Piece::Output(Channel::Stderr, b"why it ended".to_vec()));
+        assert_eq!(place.next().await, Piece::End);
     }
 
     #[test]

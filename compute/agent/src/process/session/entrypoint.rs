@@ -39,6 +39,8 @@ fn launch(agent: &Agent, name: &str, arguments: &[String], command: &Arc<Command
         Program { path: &path, arguments: arguments.to_vec(), variables: &variables, directory: &agent.work_dir };
     let process = Process::start(agent, &program, Streams::Apart, Vec::new(), Arc::clone(&command.ledger))
         .map_err(io::Error::other)?;
+    // Why it ended comes after its last output.
+    command.ledger.share();
     let command = Arc::clone(command);
     tokio::spawn(async move {
         let End { exit, note } = process.ended().await;
