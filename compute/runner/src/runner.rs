@@ -253,7 +253,12 @@ impl Inner {
             point(Point::DiskParked);
         }
         self.vacate(live.slot, live.take_network());
-        self.save(record)?;
+        let saved = self.save(record);
+        if saved.is_err() {
+            // For `destroy`, what is recorded need not be written again.
+            record.phase = Phase::Stopped;
+        }
+        saved?;
         point(Point::ReleaseRecorded);
         Ok(())
     }
