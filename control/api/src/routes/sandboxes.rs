@@ -40,6 +40,9 @@ pub(crate) async fn create(State(app): State<App>, caller: Caller, Body(body): B
     Ok(Json(Sandbox::new(sandbox, &caller.url)))
 }
 
+/// Sandboxes of a page, as in the contract.
+const LARGEST_PAGE: u32 = 200;
+
 /// A page of sandboxes; for clients that know no pages, all of them.
 #[utoipa::path(
     get, path = "/sandbox", tag = "sandbox", operation_id = "listSandboxes",
@@ -64,6 +67,7 @@ pub(crate) async fn list(
 /// Every page, from the first that is asked for.
 async fn all(app: &App, caller: &Caller, filter: &Filter, mut request: PageRequest) -> Result<Vec<Sandbox>, ApiError> {
     let mut sandboxes = Vec::new();
+    request.limit = LARGEST_PAGE;
     loop {
         let page = app.lifecycle.list(caller.organization(), filter, &request).await?;
         sandboxes.extend(page.items.into_iter().map(|sandbox| Sandbox::new(sandbox, &caller.url)));
@@ -280,8 +284,8 @@ pub(crate) async fn last_activity(
 
 fn page_request(query: &ListSandboxesQuery) -> Result<PageRequest, ApiError> {
     let limit = query.limit.unwrap_or(100);
-    if !(1..=200).contains(&limit) {
-        return Err(ApiError::bad_request(format!("limit is {limit}: give 1 to 200")));
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        return Err(ApiError::bad_request(format!("limit is {limit}: give 1 to {LARGEST_PAGE}")));
     }
     let sort = match query.sort.unwrap_or(SortField::CreatedAt) {
         SortField::Name => Sort::Name,
