@@ -42,21 +42,12 @@ MISSING = {"preview_link": "previews: not available in this version yet"}
 # Up to 0.112 what is followed goes by a preview's URL.
 BY_PREVIEW = MISSING | {"session_follow": MISSING["preview_link"], "terminal": MISSING["preview_link"]}
 
-
-def lists(words):
-    """Up to 0.110 a list is all there is, not a page."""
-    return MISSING | {"list_all": words, "list_by_label": words}
-
-
 # These tell of a failed download by the bytes of its answer.
 BYTES = {"errors": '{"type":"Buffer"'}
 EXPECTED = {
-    "daytona-sdk==0.21.0": lists("validation error for Sandbox"),
-    "daytona-sdk==0.21.5": lists("validation error for Sandbox"),
-    "daytona-sdk==0.25.6": lists("validation error for Sandbox"),
     "daytona-sdk==0.112.3": BY_PREVIEW,
-    "@daytonaio/sdk@0.21.4": lists("data.map is not a function") | BYTES,
-    "@daytonaio/sdk@0.25.6": lists("data.map is not a function") | BYTES,
+    "@daytonaio/sdk@0.21.4": MISSING | BYTES,
+    "@daytonaio/sdk@0.25.6": MISSING | BYTES,
     "@daytonaio/sdk@0.111.1": BY_PREVIEW,
 }
 
