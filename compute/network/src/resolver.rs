@@ -234,9 +234,16 @@ mod tests {
     }
 
     async fn serve(upstreams: &[SocketAddr], parts: Parts) -> SocketAddr {
-        let upstreams = Upstreams::of(upstreams);
-        let bound = Resolver::bind_to((LOOPBACK, 0).into(), upstreams, Arc::new(parts)).await;
-        let resolver = bound.expect("bind");
+        let parts = Arc::new(parts);
+        let resolver = loop {
+            let bound = Resolver::bind_to((LOOPBACK, 0).into(), Upstreams::of(upstreams), parts.clone()).await;
+            match bound {
+                Ok(resolver) => break resolver,
+                // A port that is free for one transport may be another test's for the other.
+                Err(NetworkError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse => {}
+                Err(error) => panic!("{error}"),
+            }
+        };
         let address = resolver.udp.local_addr().expect("address");
         tokio::spawn(resolver.run());
         address
@@ -244,9 +251,13 @@ mod tests {
 
     /// Answers each query with itself, by either transport.
     async fn upstream() -> SocketAddr {
-        let udp = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
-        let address = udp.local_addr().expect("address");
-        let tcp = TcpListener::bind(address).await.expect("bind");
+        let (udp, tcp, address) = loop {
+            let udp = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
+            let address = udp.local_addr().expect("address");
+            if let Ok(tcp) = TcpListener::bind(address).await {
+                break (udp, tcp, address);
+            }
+        };
         tokio::spawn(async move {
             let mut message = [0; 512];
             let (length, from) = udp.recv_from(&mut message).await.expect("query");
