@@ -42,7 +42,7 @@ impl Audience {
         if let EventKind::StateUpdated { new: new @ (SandboxState::Destroyed | SandboxState::Error), .. } = event.kind
             && self.ends.receiver_count() > 0
         {
-            // The tasks that write to the connections were woken before those that wait here.
+            // Lets tasks that write to connections go first, as far as the runtime allows.
             tokio::task::yield_now().await;
             // Whoever waited may have gone.
             let _ = self.ends.send((event.sandbox.id, new));

@@ -50,11 +50,8 @@ pub(crate) fn new_sandbox(body: CreateSandbox, organization: OrganizationId, lim
     let size_class = match reference("class", body.class)? {
         Some(_) if snapshot.is_some() => None,
         Some(class) => {
-            let known = size_class(&format!("daytona-{class}"), limits);
-            Some(
-                known
-                    .ok_or_else(|| ApiError::bad_request(format!("class is {class:?}: give small, medium or large")))?,
-            )
+            let unknown = || ApiError::bad_request(format!("class is {class:?}: give small, medium or large"));
+            Some(size_class(&format!("daytona-{class}"), limits).ok_or_else(unknown)?)
         }
         None => snapshot.as_deref().and_then(|snapshot| size_class(snapshot, limits)),
     };

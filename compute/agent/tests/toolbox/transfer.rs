@@ -151,8 +151,14 @@ fn transfers_leave_no_memory_behind() {
     transfer(b"small");
     let before = private();
     transfer(&content);
-    let after = private();
-    assert!(after < before + 768, "{before} KiB became {after}");
+    // The last buffers go when the agent has seen that the client has everything.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while let after = private()
+        && after >= before + 768
+    {
+        assert!(Instant::now() < deadline, "{before} KiB became {after}");
+        std::thread::yield_now();
+    }
 }
 
 /// An upload of which half has arrived, and is held back.

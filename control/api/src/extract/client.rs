@@ -10,7 +10,6 @@ use crate::app::App;
 const SDK_VERSION: &str = "x-daytona-sdk-version";
 /// The first version whose `delete()` takes 404 for an end when it looks at the sandbox again.
 const EXPECTS_THE_END: (u32, u32) = (0, 111);
-
 /// The first version that knows pages without numbers.
 const KNOWS_PAGES: (u32, u32) = (0, 177);
 

@@ -40,7 +40,7 @@ pub(crate) async fn create(State(app): State<App>, caller: Caller, Body(body): B
     Ok(Json(Sandbox::new(sandbox, &caller.url)))
 }
 
-/// Sandboxes of a page, as in the contract.
+/// How many sandboxes a page has at most, as in the contract.
 const LARGEST_PAGE: u32 = 200;
 
 /// A page of sandboxes; for clients that know no pages, all of them.
