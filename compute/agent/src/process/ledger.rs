@@ -2,10 +2,12 @@
 //!
 //! A frame is bytes of one [`Channel`]; its position counts all bytes before it. A ledger is bounded: it keeps the
 //! newest or the first of them, and whoever reads what is not kept is told how much that is. A reader that takes a
-//! [`Place`] can hold the process up, so that it loses nothing while it follows; without one a process never waits.
+//! [`Place`] can hold the process up, so that it loses nothing while it follows, but not for ever: one that takes nothing
+//! for a minute is waited for no more. Without readers a process never waits.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
@@ -17,6 +19,8 @@ use crate::shared::Shared;
 const FRAME: usize = 32 * 1024;
 /// As many bytes of its limit a ledger counts for each frame at least, since a frame costs memory of its own.
 const SMALLEST: usize = 64;
+/// How long a process waits for readers of which none takes anything. A client that has stalled must not stop it for good.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a process wrote to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,7 +184,8 @@ impl Ledger {
         Place { ledger: self, number, position, changes: self.changed.subscribe() }
     }
 
-    /// Waits until the fastest reader is at most half of the limit behind, or none is left to wait for.
+    /// Waits until the fastest reader is at most half of the limit behind, or none is left to wait for. Who takes nothing all
+    /// the while is waited for again when it takes something.
     pub async fn wait_for_readers(&self) {
         loop {
             let progress = self.progress.notified();
@@ -188,7 +193,9 @@ impl Ledger {
             if fastest.is_none_or(|position| self.state.lock().is_near(position)) {
                 return;
             }
-            progress.await;
+            if tokio::time::timeout(PATIENCE, progress).await.is_err() {
+                self.readers.lock().clear();
+            }
         }
     }
 
@@ -450,6 +457,21 @@ mod tests {
         assert!(ledger.wait_for_readers().now_or_never().is_none());
         drop(place);
         ledger.wait_for_readers().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_is_not_waited_for() {
+        let ledger = newest(1000);
+        let mut place = ledger.place(0);
+        ledger.append(Channel::Stdout, &[0; 900]);
+        let began = tokio::time::Instant::now();
+        ledger.wait_for_readers().await;
+        assert_eq!(began.elapsed(), PATIENCE);
+        ledger.append(Channel::Stderr, &[0; 900]);
+        ledger.wait_for_readers().await;
+        assert_eq!(began.elapsed(), PATIENCE, "nor from then on");
+        assert_eq!(place.next().await, Piece::Gap(900), "it is told what it missed");
+        assert!(ledger.wait_for_readers().now_or_never().is_none(), "it takes something again");
     }
 
     #[tokio::test]

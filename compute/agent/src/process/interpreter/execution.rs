@@ -17,7 +17,7 @@ use crate::guest::memory::Kills;
 use crate::http::request::explain;
 use crate::http::websocket::{Incoming, WebSocket, close_code};
 use crate::process::environment::{self, Variables};
-use crate::process::ledger::{Channel, Decoders, Piece};
+use crate::process::ledger::{Channel, Decoders, Piece, gap_text};
 
 const DEFAULT_SECONDS: i64 = 600;
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -156,10 +156,10 @@ async fn follow(
             break End::Died;
         }
         tokio::select! {
-            piece = place.next() => match piece {
-                Piece::Output(channel, bytes) if listening => {
+            piece = place.next() => match text(piece, &mut decoders) {
+                Some((channel, text)) if listening => {
                     let taken = tokio::select! {
-                        taken = send_output(socket, channel, decoders.decode(channel, &bytes)) => taken,
+                        taken = send_output(socket, channel, text) => taken,
                         () = sleep_until(deadline) => false,
                         () = context.deleted() => return (End::Died, Rest::new()),
                     };
@@ -167,8 +167,8 @@ async fn follow(
                         (listening, deadline) = (false, Instant::now());
                     }
                 }
-                Piece::Output(..) | Piece::Gap(_) => {}
-                Piece::End => break End::Died,
+                Some(_) => {}
+                None => break End::Died,
             },
             report = worker.report() => break match report {
                 Ok(_) if interrupted => End::Interrupted,
@@ -197,13 +197,20 @@ async fn follow(
     // What had been written by then.
     let (written, mut rest) = (worker.position(), Rest::new());
     while let Some(piece) = place.next_before(written) {
-        if let Piece::Output(channel, bytes) = piece {
-            rest.push((channel, decoders.decode(channel, &bytes)));
-        }
+        rest.extend(text(piece, &mut decoders));
     }
     rest.extend(decoders.finish().map(|(channel, text)| (channel, text.to_owned())));
     ledger.forget();
     (end, if listening { rest } else { Rest::new() })
+}
+
+/// What a piece says, on which channel. None at the end.
+fn text(piece: Piece, decoders: &mut Decoders) -> Option<(Channel, String)> {
+    match piece {
+        Piece::Output(channel, bytes) => Some((channel, decoders.decode(channel, &bytes))),
+        Piece::Gap(bytes) => Some((Channel::Stderr, gap_text(bytes))),
+        Piece::End => None,
+    }
 }
 
 /// Waits until the client has gone. Its messages mean nothing.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::session::Pty;
 use crate::http::websocket::{WebSocket, close_code};
 use crate::process::engine;
-use crate::process::ledger::Piece;
+use crate::process::ledger::{Piece, gap_text};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,12 +63,11 @@ pub async fn converse(mut socket: WebSocket, pty: Arc<Pty>, exit_control: bool) 
     let mut typed: Option<Vec<u8>> = None;
     loop {
         tokio::select! {
-            piece = place.next() => match piece {
-                Piece::Output(_, bytes) => if socket.send_binary(bytes).await.is_err() {
+            piece = place.next() => match shown(piece) {
+                Some(bytes) => if socket.send_binary(bytes).await.is_err() {
                     return;
                 },
-                Piece::Gap(_) => {}
-                Piece::End => break,
+                None => break,
             },
             message = socket.receive(), if typed.is_none() => match message {
                 Some(message) => typed = Some(message.into_bytes()),
@@ -84,6 +83,15 @@ pub async fn converse(mut socket: WebSocket, pty: Arc<Pty>, exit_control: bool) 
     }
     drop(place);
     finish(socket, End::new(pty.ended().await), exit_control).await;
+}
+
+/// What a terminal shows. None at the end.
+fn shown(piece: Piece) -> Option<Vec<u8>> {
+    match piece {
+        Piece::Output(_, bytes) => Some(bytes),
+        Piece::Gap(bytes) => Some(format!("\r\n{}\r", gap_text(bytes)).into_bytes()),
+        Piece::End => None,
+    }
 }
 
 async fn reserve(input: Option<&tokio::sync::mpsc::Sender<Vec<u8>>>) -> Option<tokio::sync::mpsc::Permit<'_, Vec<u8>>> {
