@@ -130,6 +130,16 @@ impl WebSocket {
         self.0.send(Message::text(text)).await.map_err(|_| Closed)
     }
 
+    /// Queues a message that [`Self::flush`] sends. At once, after what was queued before has been sent.
+    pub async fn hand_over(&mut self, text: String) -> Result<(), Closed> {
+        self.0.feed(Message::text(text)).await.map_err(|_| Closed)
+    }
+
+    /// Sends what is queued. Cancelling it loses nothing.
+    pub async fn flush(&mut self) -> Result<(), Closed> {
+        self.0.flush().await.map_err(|_| Closed)
+    }
+
     pub async fn send_binary(&mut self, bytes: Vec<u8>) -> Result<(), Closed> {
         self.0.send(Message::binary(bytes)).await.map_err(|_| Closed)
     }

@@ -78,6 +78,33 @@ fn a_client_that_does_not_read_holds_up_nobody_else() {
     assert_eq!(python(&agent, "print(kept)").stdout, "7\n");
 }
 
+/// Nobody waits for what its client has not taken.
+#[test]
+fn code_that_has_ended_makes_room_for_the_next() {
+    let agent = Agent::new();
+    let mut stalled = agent.websocket("/process/interpreter/execute", "");
+    // More than the connection holds, and less than holds the code up.
+    let code = "kept = 7\nfor _ in range(35): print('x' * 10000)";
+    stalled.send(Message::text(json!({"code": code, "timeout": 0}).to_string())).expect("an open socket");
+    stalled.read().expect("output");
+    assert_eq!(python(&agent, "print(kept)").stdout, "7\n");
+    let (messages, code, _) = drain(&mut stalled);
+    let length: usize = messages.iter().map(|message| message.len()).sum();
+    assert!(length > 300_000 && code == 1000, "the rest comes when it reads: {length}, {code}");
+}
+
+#[test]
+fn clients_that_hang_up_leave_the_context_usable() {
+    let agent = Agent::new();
+    assert_eq!(python(&agent, "kept = 7").code, 1000);
+    for code in ["1", "import time; time.sleep(60)", &format!("print({:?})", "x".repeat(1 << 20))].repeat(7) {
+        let mut socket = agent.websocket("/process/interpreter/execute", "");
+        socket.send(Message::text(json!({"code": code}).to_string())).expect("an open socket");
+        drop(socket);
+        assert_eq!(python(&agent, "print(kept)").stdout, "7\n", "{code:.20}");
+    }
+}
+
 /// A process that is stopped takes no code: the time limit counts all the same.
 #[test]
 fn code_that_is_not_taken_is_overdue() {

@@ -3,8 +3,8 @@ descriptor 4. Both are moved to numbers that no program guesses, and belong to t
 forks ends with its piece of code. Standard output and error are pipes that the agent reads.
 
 A message is a line of lengths, then so many bytes for each. One way: the request's number, the code and pairs of
-environment variables. The other way: the same number, then nothing or an error's name, value and traceback. Imports are
-few, for they are waited for.
+environment variables. The other way: the same number and `begun`, from when on SIGINT is heeded; at the end the number, then
+nothing or an error's name, value and traceback. Imports are few, for they are waited for.
 """
 
 
@@ -97,9 +97,10 @@ def _sebring():
             value = "<the error has no text>"
         return type(error).__name__, value, text
 
-    def execute(code, name):
+    def execute(request, code, name):
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            report(request, "begun")
             run(code, name)
             return ()
         except SystemExit as error:
@@ -146,7 +147,7 @@ def _sebring():
         before = dict(os.environ)
         os.environ.update(zip(pairs[::2], pairs[1::2]))
         try:
-            fields = execute(code, name)
+            fields = execute(request, code, name)
         except KeyboardInterrupt:
             fields = ("KeyboardInterrupt", "", "KeyboardInterrupt\n")
         if os.getpid() != owner:

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
 use super::context::{Context, Turn};
-use super::worker::{Error, Lost};
+use super::worker::{Error, Lost, Report};
 use crate::agent::Agent;
 use crate::guest::memory::Kills;
 use crate::http::request::explain;
@@ -21,6 +21,8 @@ use crate::process::ledger::{Channel, Decoders, Piece, gap_text};
 
 const DEFAULT_SECONDS: i64 = 600;
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a process, which may just have been started, may take to begin with code that nobody waits for any more.
+const TAKING: Duration = Duration::from_secs(10);
 /// No timeout: far away, yet an instant that can be computed with.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -95,15 +97,11 @@ async fn run(socket: &mut WebSocket, agent: &Agent, wanted: &Wanted, context: &C
     }
     // The next execution need not wait for this one's client.
     drop(turn);
-    for (channel, text) in rest {
-        send_output(socket, channel, text).await;
-    }
-    match end {
+    let mut frames: Vec<_> = rest.into_iter().map(|(channel, text)| output(channel, text)).collect();
+    let farewell = match end {
         End::Completed(error) => {
-            let error = error.map(|Error { name, value, traceback }| Frame::Error { name, value, traceback });
-            for frame in error.into_iter().chain([Frame::Control { text: "completed" }]) {
-                send(socket, &frame).await;
-            }
+            frames.extend(error.map(|Error { name, value, traceback }| Frame::Error { name, value, traceback }));
+            frames.push(Frame::Control { text: "completed" });
             (close_code::NORMAL, String::new())
         }
         // No frame before it: the TypeScript SDK takes any end marker for success and never looks at the close code.
@@ -113,7 +111,13 @@ async fn run(socket: &mut WebSocket, agent: &Agent, wanted: &Wanted, context: &C
             // Not 1001, which the TypeScript SDK takes for success.
             (close_code::ERROR, format!("the interpreter process has ended{cause}"))
         }
+    };
+    for frame in frames {
+        if socket.send_text(json(&frame)).await.is_err() {
+            break;
+        }
     }
+    farewell
 }
 
 enum End {
@@ -128,7 +132,8 @@ enum End {
 /// Output that was read and is not sent yet.
 type Rest = Vec<(Channel, String)>;
 
-/// Runs the code and passes its output on. A client that does not read holds up neither the deadline nor who deletes the context.
+/// Runs the code and passes its output on. A client that does not read holds up neither the code's end, nor its deadline, nor who
+/// deletes the context.
 async fn follow(
     socket: &mut WebSocket,
     turn: &mut Turn<'_>,
@@ -143,52 +148,67 @@ async fn follow(
     let mut decoders = Decoders::default();
     let nothing = Variables::new();
     let mut deadline = Instant::now() + limit;
-    let sent = tokio::select! {
-        sent = worker.send(&wanted.code, wanted.envs.as_ref().unwrap_or(&nothing)) => sent.is_ok(),
-        // A process that does not take its code can't be asked to stop.
-        () = sleep_until(deadline) => return (End::Overdue, Rest::new()),
-        () = hung_up(socket) => return (End::Overdue, Rest::new()),
-        () = context.deleted() => return (End::Died, Rest::new()),
-    };
-    let (mut interrupted, mut listening) = (false, true);
-    let end = loop {
-        if !sent {
-            break End::Died;
+    let (mut begun, mut interrupted, mut listening, mut sending) = (false, false, true, false);
+    {
+        let taking = worker.send(&wanted.code, wanted.envs.as_ref().unwrap_or(&nothing));
+        tokio::pin!(taking);
+        loop {
+            tokio::select! {
+                taken = &mut taking => match taken {
+                    Ok(()) => break,
+                    Err(_) => return (End::Died, Rest::new()),
+                },
+                // A process that does not take its code can't be asked to stop.
+                () = sleep_until(deadline) => return (End::Overdue, Rest::new()),
+                () = hung_up(socket), if listening => {
+                    (listening, deadline) = (false, deadline.min(Instant::now() + TAKING));
+                }
+                () = context.deleted() => return (End::Died, Rest::new()),
+            }
         }
+    }
+    if !listening {
+        deadline = Instant::now();
+    }
+    let end = loop {
         tokio::select! {
-            piece = place.next() => match text(piece, &mut decoders) {
-                Some((channel, text)) if listening => {
-                    let taken = tokio::select! {
-                        taken = send_output(socket, channel, text) => taken,
-                        () = sleep_until(deadline) => false,
-                        () = context.deleted() => return (End::Died, Rest::new()),
-                    };
-                    if !taken {
-                        (listening, deadline) = (false, Instant::now());
-                    }
+            piece = place.next(), if !sending => match text(piece, &mut decoders) {
+                Some((channel, text)) if listening && !text.is_empty() => {
+                    // What fails here shows when it is sent.
+                    sending = socket.hand_over(json(&output(channel, text))).await.is_ok();
                 }
                 Some(_) => {}
                 None => break End::Died,
             },
-            report = worker.report() => break match report {
-                Ok(_) if interrupted => End::Interrupted,
-                Ok(error) => End::Completed(error),
+            report = worker.report() => match report {
+                Ok(Report::Begun) => {
+                    begun = true;
+                    if interrupted {
+                        worker.interrupt();
+                        deadline = Instant::now() + PATIENCE;
+                    }
+                }
+                Ok(Report::Done(_)) if interrupted => break End::Interrupted,
+                Ok(Report::Done(error)) => break End::Completed(error),
                 Err(Lost) => {
                     worker.kill().await;
-                    End::Died
+                    break End::Died;
                 }
             },
             () = sleep_until(deadline) => {
                 if interrupted {
                     return (End::Overdue, Rest::new());
                 }
-                worker.interrupt();
-                (interrupted, deadline) = (true, Instant::now() + PATIENCE);
+                if begun {
+                    worker.interrupt();
+                }
+                (interrupted, deadline) = (true, Instant::now() + if begun { PATIENCE } else { TAKING });
             }
-            message = socket.receive(), if listening => {
-                // More messages mean nothing; the end of them is the client's.
-                if message.is_none() {
-                    (listening, deadline) = (false, Instant::now());
+            there = attend(socket, sending), if listening => {
+                sending = false;
+                if !there {
+                    listening = false;
+                    deadline = if interrupted { deadline } else { Instant::now() };
                 }
             }
             () = context.deleted() => return (End::Died, Rest::new()),
@@ -213,23 +233,25 @@ fn text(piece: Piece, decoders: &mut Decoders) -> Option<(Channel, String)> {
     }
 }
 
-/// Waits until the client has gone. Its messages mean nothing.
+/// Waits until the client has taken what it was handed over, or else until it says something. False when it has gone.
+async fn attend(socket: &mut WebSocket, sending: bool) -> bool {
+    // What it says means nothing.
+    if sending { socket.flush().await.is_ok() } else { socket.receive().await.is_some() }
+}
+
+/// Waits until the client has gone.
 async fn hung_up(socket: &mut WebSocket) {
     while socket.receive().await.is_some() {}
 }
 
-/// False when the client has gone.
-async fn send_output(socket: &mut WebSocket, channel: Channel, text: String) -> bool {
-    text.is_empty()
-        || match channel {
-            Channel::Stderr => send(socket, &Frame::Stderr { text }).await,
-            Channel::Stdout | Channel::Pty => send(socket, &Frame::Stdout { text }).await,
-        }
+fn output(channel: Channel, text: String) -> Frame {
+    match channel {
+        Channel::Stderr => Frame::Stderr { text },
+        Channel::Stdout | Channel::Pty => Frame::Stdout { text },
+    }
 }
 
-/// False when the client has gone.
-async fn send(socket: &mut WebSocket, frame: &Frame) -> bool {
+fn json(frame: &Frame) -> String {
     // Strings only: this cannot fail.
-    let text = serde_json::to_string(frame).unwrap_or_default();
-    socket.send_text(text).await.is_ok()
+    serde_json::to_string(frame).unwrap_or_default()
 }

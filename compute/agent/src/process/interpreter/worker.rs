@@ -40,6 +40,14 @@ pub struct Error {
     pub traceback: String,
 }
 
+/// What the process says of an execution.
+#[derive(Debug)]
+pub enum Report {
+    /// It can be interrupted from now on; before, an interrupt is lost.
+    Begun,
+    Done(Option<Error>),
+}
+
 /// The process cannot be used any more.
 #[derive(Debug)]
 pub struct Lost;
@@ -98,8 +106,8 @@ impl Worker {
         self.process.kill().await;
     }
 
-    /// Waits for the end of the code. Cancelling it loses nothing.
-    pub async fn report(&mut self) -> Result<Option<Error>, Lost> {
+    /// Waits for the next report of the present execution. Cancelling it loses nothing.
+    pub async fn report(&mut self) -> Result<Report, Lost> {
         loop {
             if let Some(fields) = wire::decode(&mut self.buffer).map_err(|_| Lost)? {
                 return understand(&self.request, fields);
@@ -116,13 +124,18 @@ impl Worker {
 }
 
 /// What a report means: one that does not name the request is not the process's own.
-fn understand(request: &str, fields: Vec<String>) -> Result<Option<Error>, Lost> {
+fn understand(request: &str, fields: Vec<String>) -> Result<Report, Lost> {
     let mut fields = fields.into_iter();
     if fields.next().as_deref() != Some(request) {
         return Err(Lost);
     }
-    match <[String; 3]>::try_from(fields.collect::<Vec<_>>()) {
-        Ok([name, value, traceback]) => Ok(Some(Error { name, value, traceback })),
-        Err(_) => Ok(None),
+    match fields.collect::<Vec<_>>().as_mut_slice() {
+        [] => Ok(Report::Done(None)),
+        [begun] if begun == "begun" => Ok(Report::Begun),
+        [name, value, traceback] => {
+            let [name, value, traceback] = [name, value, traceback].map(std::mem::take);
+            Ok(Report::Done(Some(Error { name, value, traceback })))
+        }
+        _ => Err(Lost),
     }
 }
