@@ -184,8 +184,7 @@ impl Inner {
             return Ok(());
         }
         if record.phase != Phase::Destroying {
-            record.phase = Phase::Destroying;
-            self.save(&record)?;
+            self.save_as(&mut record, Phase::Destroying)?;
         }
         point(Point::DestroyRecorded);
         // A large disk takes its time; in its directory it takes that of its files.
@@ -243,7 +242,6 @@ impl Inner {
             return Ok(());
         }
         sandbox.set_live(None);
-        record.phase = if live.is_condemned() { Phase::Destroying } else { Phase::Stopped };
         let cgroup = self.cgroup(sandbox.id, live);
         tokio::spawn(remove_cgroup(cgroup, sandbox.id));
         self.lift(self.host.claim.subnet.address(live.slot));
@@ -253,12 +251,7 @@ impl Inner {
             point(Point::DiskParked);
         }
         self.vacate(live.slot, live.take_network());
-        let saved = self.save(record);
-        if saved.is_err() {
-            // For `destroy`, what is recorded need not be written again.
-            record.phase = Phase::Stopped;
-        }
-        saved?;
+        self.save_as(record, if live.is_condemned() { Phase::Destroying } else { Phase::Stopped })?;
         point(Point::ReleaseRecorded);
         Ok(())
     }
@@ -281,6 +274,12 @@ impl Inner {
         if let Some(disk) = sandbox.unpark() {
             self.host.closer.close(disk.mount);
         }
+    }
+
+    /// Records the phase. One that could not be recorded is Stopped: `destroy` writes no record again that says Destroying.
+    fn save_as(&self, record: &mut Record, phase: Phase) -> Result<(), RunnerError> {
+        record.phase = phase;
+        self.save(record).inspect_err(|_| record.phase = Phase::Stopped)
     }
 
     pub(crate) fn save(&self, record: &Record) -> Result<(), RunnerError> {
