@@ -109,8 +109,8 @@ impl Table {
 
 impl Remark {
     fn new(ours: Ours, earlier: Option<&Self>) -> Self {
-        let same_kind = |one: &&Self| std::mem::discriminant(&one.ours) == std::mem::discriminant(&ours);
-        let reason = earlier.filter(same_kind).map_or(String::new(), |earlier| earlier.reason.clone());
+        // A reason explains one difference, not another in its place.
+        let reason = earlier.filter(|one| one.ours == ours).map_or(String::new(), |earlier| earlier.reason.clone());
         Self { ours, reason }
     }
 
@@ -128,8 +128,13 @@ fn compare_shapes(theirs: &Shape, ours: &Shape, earlier: &Lines) -> Lines {
     let present = |key: &(Part, String)| theirs.contains_key(key) && ours.contains_key(key);
     for (key, theirs) in theirs.iter().filter(|(key, _)| enclosing(key).iter().all(present)) {
         let found = match ours.get(key) {
-            // Fields of all names hold any that we name.
-            None if is_any(&key.1) && ours.keys().any(|other| enclosing(other) == enclosing(key)) => Ours::Same,
+            // In an answer, fields of all names hold any that we name; in a request it is for clients to name them.
+            None if is_any(&key.1)
+                && key.0 != "body"
+                && ours.keys().any(|other| enclosing(other) == enclosing(key)) =>
+            {
+                Ours::Same
+            }
             None => Ours::Lacks,
             Some(ours) if satisfies(&key.0, ours, theirs) => Ours::Same,
             Some(ours) => Ours::Differs(ours.clone()),

@@ -99,6 +99,26 @@ fn a_new_difference_needs_a_reason() {
 }
 
 #[test]
+fn a_reason_explains_one_difference() {
+    let written: Table = WRITTEN.parse().expect("a table");
+    let mut ours = ours();
+    ours["components"]["schemas"]["Box"]["properties"]["parts"]["items"]["properties"]["size"]["type"] =
+        json!("boolean");
+    let computed = Table::compare(&theirs(), &Operations::of(&ours), &written);
+    assert_eq!(computed.unexplained(), ["PUT /box/{}: 200 parts[].size"]);
+}
+
+#[test]
+fn a_request_may_name_what_it_likes_where_it_may_have_any() {
+    let mut ours = ours();
+    ours["components"]["schemas"]["Change"]["properties"]["tags"] =
+        object(json!({ "only": { "type": "string" } }), &[]);
+    let written: Table = WRITTEN.parse().expect("a table");
+    let computed = Table::compare(&theirs(), &Operations::of(&ours), &written);
+    assert_eq!(computed.unexplained(), ["PUT /box/{}: body tags.*"]);
+}
+
+#[test]
 fn an_excuse_that_no_longer_applies_is_a_difference() {
     let written: Table = WRITTEN.parse().expect("a table");
     let mut ours = ours();

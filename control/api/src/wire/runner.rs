@@ -94,7 +94,7 @@ impl Runner {
 
 /// Which runners.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListRunnersQuery {
     /// Those of this region.
