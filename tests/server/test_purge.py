@@ -37,8 +37,13 @@ def test_deleted_sandboxes_leave_nothing(server):
     """One sandbox first, so that what the server itself keeps ready is there."""
     first = server.create()
     server.client.delete(f"/api/sandbox/{first}")
-    time.sleep(1)
-    before, files = inventory(), files_of(server)
+    before, end = inventory(), time.monotonic() + 10
+    time.sleep(0.5)
+    while (now := inventory()) != before:
+        assert time.monotonic() < end, "the host comes to no rest"
+        before = now
+        time.sleep(0.5)
+    files = files_of(server)
     sandboxes = [server.create() for _ in range(10)]
     server.client.post(f"/api/sandbox/{sandboxes[0]}/stop")
     for sandbox in sandboxes:

@@ -50,6 +50,8 @@ EXPECTED = {
     "@daytonaio/sdk@0.25.6": MISSING | BYTES,
     "@daytonaio/sdk@0.111.1": BY_PREVIEW,
 }
+# What these versions don't have.
+ABSENT = {}
 
 
 def run(command, cwd=None):
@@ -78,6 +80,7 @@ def walk(api, unique):
 
 def check(sdk, report):
     expected = EXPECTED.get(sdk, MISSING)
+    assert {method for method, result in report.items() if result == "absent"} == ABSENT.get(sdk, set())
     broken = {method: result for method, result in report.items() if result not in ("ok", "absent")}
     assert {method: result for method, result in broken.items() if expected.get(method, "\0") not in result} == {}
     assert [method for method in expected if report[method] == "ok"] == [], "works now: say so"

@@ -63,6 +63,7 @@ def test_a_key_is_served_at_once_among_a_thousand_connections(api, api_url, api_
             thread.join()
         for connection in opened:
             connection.close()
+    assert len(served) == BUSY, "each of them was served to the end"
     figures = {
         "requests_per_s": round(sum(served) / took),
         **{f"{name}_ms": [round(sorted(times)[int(len(times) * part)] * 1000, 2) for part in (0.5, 0.99)]
