@@ -3,7 +3,8 @@
 //! A table (`tables/*.txt`) has every operation of the contract with its queries, the fields of its request and of its
 //! successful answers, their types and whether they must be there. Where ours differs, the line says how and why; see
 //! [`Table`] for the format. [`check`] computes the table anew and fails when it is not the one that is committed, so
-//! an excuse that no longer applies fails as well as a field that went missing.
+//! an excuse that no longer applies fails as well as a field that went missing. Not compared: values of enumerations, what may
+//! be null, media types, formats, and types of queries.
 //!
 //! Whoever has the contract's own documents keeps them in `../shared/contract`, beside the project, or in the directory
 //! that `SEBRING_CONTRACT` names; the tables are then compared with those, too.
