@@ -51,7 +51,16 @@ EXPECTED = {
     "@daytonaio/sdk@0.111.1": BY_PREVIEW,
 }
 # What these versions don't have.
-ABSENT = {}
+NEITHER = {"terminal", "interpreter"}
+ABSENT = {
+    "daytona-sdk==0.21.0": NEITHER,
+    "daytona-sdk==0.21.5": NEITHER,
+    "daytona-sdk==0.25.6": NEITHER,
+    "daytona-sdk==0.112.3": {"interpreter"},
+    "@daytonaio/sdk@0.21.4": NEITHER,
+    "@daytonaio/sdk@0.25.6": NEITHER,
+    "@daytonaio/sdk@0.111.1": {"interpreter"},
+}
 
 
 def run(command, cwd=None):
