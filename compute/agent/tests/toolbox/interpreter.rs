@@ -20,7 +20,7 @@ fn run(agent: &Agent, request: &Value) -> Run {
     let mut run = Run { stdout: String::new(), stderr: String::new(), error: None, end: None, code };
     for message in messages {
         let frame: Value = serde_json::from_str(message.to_text().expect("a text")).expect("JSON");
-        let text = || frame["text"].as_str().expect("a text").to_owned();
+        let text = || frame["text"].as_str().filter(|text| !text.is_empty()).expect("a text").to_owned();
         match frame["type"].as_str() {
             Some("stdout") => run.stdout.push_str(&text()),
             Some("stderr") => run.stderr.push_str(&text()),

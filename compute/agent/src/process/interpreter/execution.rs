@@ -220,8 +220,9 @@ async fn follow(
         rest.extend(text(piece, &mut decoders));
     }
     rest.extend(decoders.finish().map(|(channel, text)| (channel, text.to_owned())));
+    rest.retain(|(_, text)| listening && !text.is_empty());
     ledger.forget();
-    (end, if listening { rest } else { Rest::new() })
+    (end, rest)
 }
 
 /// What a piece says, on which channel. None at the end.
