@@ -43,7 +43,7 @@ start_server() {
     [ -z "$ca_bundle" ] || command+=(--ca-bundle "$ca_bundle")
     [ "${DETACH:-0}" = 0 ] || command=(setsid "${command[@]}")
     mkdir -p "$dir/logs"
-    local log=$dir/logs/server.log
+    local log=$dir/logs/server.log url=http://127.0.0.1:$port/api
     # Descriptor 3 is the one writing end of this pipe: the server's death is an end of file.
     exec {ready}< <(exec "${command[@]}" 3>&1 >>"$log" 2>&1 </dev/null)
     SERVER_PID=$!
@@ -56,8 +56,8 @@ start_server() {
     exec {ready}<&-
     (
         umask 077
-        printf 'DAYTONA_API_URL=http://127.0.0.1:%s/api\nDAYTONA_API_KEY=%s\nSEBRING_PID=%s\n' \
-            "$port" "$SEBRING_API_KEY" "$SERVER_PID" >"$dir/server.env.new"
+        printf 'DAYTONA_API_URL=%s\nDAYTONA_V0_API_URL=%s\nDAYTONA_API_KEY=%s\nSEBRING_PID=%s\n' \
+            "$url" "$url" "$SEBRING_API_KEY" "$SERVER_PID" >"$dir/server.env.new"
     )
     mv "$dir/server.env.new" "$dir/server.env"
 }
